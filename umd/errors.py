@@ -1,0 +1,157 @@
+"""The errors that umd raises on purpose, as one tree.
+
+    UmdError
+    ├── Refused                  a request that the rules turn down; nothing was stored
+    │   ├── InvalidInput         a value that cannot be accepted, with the pointer of each field
+    │   ├── NotFound             no such job, file or route
+    │   ├── Gone                 it was there, and its time is over
+    │   ├── InvalidState         the resource is in a state that does not allow it
+    │   ├── StaleAttempt         a report of an attempt that is no longer the current one
+    │   ├── IdempotencyKeyReused the key came with another body before
+    │   ├── QueueFull            the queue is at its limit; later may work
+    │   └── ShuttingDown         the service takes no new work; later may work
+    ├── LogError                 the event log
+    │   ├── Conflict             the stream has moved on since it was loaded
+    │   ├── StorageFull          no space left: nothing was stored; works again when there is space
+    │   ├── LogLocked            another server holds this log
+    │   ├── LogCorrupt           the hash chain, a version or a position does not fit
+    │   └── LogFailed            a write ended with an unknown outcome: stop, and replay
+    ├── EngineError              the worker processes cannot be started or have broken their protocol
+    ├── Overloaded               a mailbox or another bounded queue is full
+    ├── RestartsExhausted        an actor failed more often than its supervisor's budget allows
+    └── SettingsError            the environment holds a value that umd cannot start with
+
+Each has a stable `code` and says whether trying the same again makes sense. Nothing here knows HTTP:
+`umd.api.problems` maps the tree to status codes in one place.
+"""
+
+from typing import ClassVar
+
+import msgspec
+
+
+class FieldError(msgspec.Struct, frozen=True):
+    """One field that was not accepted: a JSON pointer (RFC 6901) and a sentence."""
+
+    pointer: str
+    message: str
+
+
+class UmdError(Exception):
+    """The root. `str(error)` is a sentence that may be shown to the caller."""
+
+    code: ClassVar[str] = "internal"
+    retryable: ClassVar[bool] = False
+
+
+class Refused(UmdError):
+    """A request that the rules turn down; nothing was stored."""
+
+
+class InvalidInput(Refused):
+    """A value that cannot be accepted; `errors` names each field."""
+
+    code = "validation_error"
+
+    def __init__(self, *errors: FieldError) -> None:
+        super().__init__("; ".join(f"{error.pointer or '/'}: {error.message}" for error in errors))
+        self.errors = errors
+
+
+class NotFound(Refused):
+    """No such thing; `kind` becomes the code, as in `job_not_found`."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(f"There is no {kind} {name!r}.")
+        self.code = f"{kind}_not_found"  # type: ignore[misc]  # the one code that depends on the instance
+
+
+class Gone(Refused):
+    """A file that was deleted when its retention ended."""
+
+    code = "file_expired"
+
+
+class InvalidState(Refused):
+    """The resource is in a state that does not allow what was asked."""
+
+    code = "invalid_state"
+
+
+class StaleAttempt(InvalidState):
+    """A report of an attempt that is no longer the current one: its sender has to stop."""
+
+
+class IdempotencyKeyReused(Refused):
+    """The same `Idempotency-Key` came with another body before."""
+
+    code = "idempotency_key_reused"
+
+
+class QueueFull(Refused):
+    """As many jobs wait as `UMD_QUEUE_MAX` allows."""
+
+    code = "queue_full"
+    retryable = True
+
+
+class ShuttingDown(Refused):
+    """The service is stopping and takes no new work."""
+
+    code = "shutting_down"
+    retryable = True
+
+
+class LogError(UmdError):
+    """The event log could not do what was asked."""
+
+
+class Conflict(LogError):
+    """The stream's last position is not the expected one: load again and decide again."""
+
+    retryable = True
+
+
+class StorageFull(LogError):
+    """The volume is full. The append was rolled back whole."""
+
+    code = "storage_full"
+    retryable = True
+
+
+class LogLocked(LogError):
+    """Another process holds the log's lock."""
+
+
+class LogCorrupt(LogError):
+    """What is stored does not fit its hash chain; `position` is the first bad one."""
+
+    def __init__(self, message: str, position: int) -> None:
+        super().__init__(message)
+        self.position = position
+
+
+class LogFailed(LogError):
+    """A commit whose outcome is unknown. The process must end and replay the log."""
+
+
+class EngineError(UmdError):
+    """A worker process could not be started, or broke the protocol."""
+
+    code = "worker_crashed"
+    retryable = True
+
+
+class Overloaded(UmdError):
+    """A bounded queue inside the service is full."""
+
+    code = "queue_full"
+    retryable = True
+
+
+class RestartsExhausted(UmdError):
+    """An actor failed more often than its supervisor's budget allows."""
+
+
+class SettingsError(UmdError):
+    """A setting that umd cannot start with; the text is one clear line for stderr."""

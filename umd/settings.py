@@ -1,0 +1,115 @@
+"""The service's settings: environment variables, typed, bounded, and checked before anything starts.
+
+Each field of `Settings` is one variable, `UMD_` and the field's name in capitals. A bad value, or a
+`UMD_` name that does not exist, raises `SettingsError` with one clear line.
+"""
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+import msgspec
+from msgspec import Meta
+
+from umd.errors import SettingsError
+
+PREFIX = "UMD_"
+_ADOPTED = {"port": "PORT", "data_dir": "RAILWAY_VOLUME_MOUNT_PATH"}
+"""Names of the platform's that are honoured: `PORT` wins, the volume's path is only a default."""
+
+GIB = 2**30
+MIB = 2**20
+
+
+def _number(minimum: int, maximum: int, meaning: str) -> Meta:
+    return Meta(ge=minimum, le=maximum, description=meaning)
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, with defaults that work on a newcomer's machine."""
+
+    host: Annotated[str, Meta(min_length=1, description="address to listen on")] = "127.0.0.1"
+    port: Annotated[int, _number(0, 65_535, "port to listen on; 0 takes a free one")] = 8080
+    data_dir: Annotated[str, Meta(min_length=1, description="event log, media and temporary files")] = (
+        "./data"
+    )
+    public_base_url: Annotated[
+        str,
+        Meta(pattern=r"^(https?://[^/\s]+(/[^\s]*[^/\s])?)?$", description="base of the links in answers"),
+    ] = ""
+    max_concurrent_downloads: Annotated[int, _number(1, 1_000, "downloads that run at once")] = 10
+    max_concurrent_per_site: Annotated[int, _number(1, 1_000, "downloads that run at once from one site")] = 4
+    queue_max: Annotated[int, _number(1, 1_000_000, "jobs that may wait")] = 10_000
+    default_timeout_sec: Annotated[int, _number(60, 7_200, "a job's time, where the request names none")] = (
+        1_800
+    )
+    stall_timeout_sec: Annotated[
+        int, _number(1, 3_600, "seconds without a sign of life that end an attempt")
+    ] = 120
+    max_retries: Annotated[
+        int, _number(0, 20, "retries of a failed attempt, where the request names none")
+    ] = 3
+    retry_base_sec: Annotated[int, _number(0, 3_600, "first wait before a retry; it doubles each time")] = 5
+    retention_sec: Annotated[int, _number(0, 31_536_000, "seconds after which the files of a job go")] = 3_600
+    max_filesize_bytes: Annotated[int, _number(1, 2**50, "the largest result")] = 10 * GIB
+    js_runtime: Annotated[str, Meta(description="path of deno, `auto`, or empty for none")] = "auto"
+    engine_mode: Annotated[
+        Literal["auto", "fork", "spawn"],
+        Meta(description="fork from a warm process, or start a fresh one each time"),
+    ] = "auto"
+    ytdlp_plugin_dir: Annotated[str, Meta(description="a directory of yt-dlp plugins; empty loads none")] = ""
+    sse_max_subscribers: Annotated[int, _number(1, 100_000, "event streams at once")] = 5_000
+    sse_max_sec: Annotated[
+        int, _number(1, 86_400, "seconds after which a stream is ended, to be resumed")
+    ] = 840
+    sse_heartbeat_sec: Annotated[int, _number(1, 300, "seconds between two heartbeats of a stream")] = 15
+    drain_sec: Annotated[int, _number(0, 600, "seconds that a stop may take")] = 30
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"], Meta(description="least level that is logged")
+    ] = "info"
+    log_format: Annotated[
+        Literal["auto", "console", "json"], Meta(description="`auto`: console on a terminal, else json")
+    ] = "auto"
+
+    @property
+    def root(self) -> Path:
+        """The data directory as an absolute path."""
+        return Path(self.data_dir).expanduser().absolute()
+
+
+class Loaded(msgspec.Struct, frozen=True):
+    """Settings, and for each field where its value came from: a variable's name, or `default`."""
+
+    settings: Settings
+    origins: dict[str, str]
+
+
+def load(environment: Mapping[str, str] = os.environ) -> Loaded:
+    """Read the settings from the environment. Raises `SettingsError`."""
+    known = {PREFIX + name.upper(): name for name in Settings.__struct_fields__}
+    unknown = sorted(name for name in environment if name.startswith(PREFIX) and name not in known)
+    if unknown:
+        raise SettingsError(f"{unknown[0]} is not a setting of umd; `umd config` lists them all.")
+    values: dict[str, str] = {}
+    origins = dict.fromkeys(Settings.__struct_fields__, "default")
+    for name, variable in _variables(environment):
+        values[name], origins[name] = environment[variable], variable
+    return Loaded(_converted(values, origins), origins)
+
+
+def _variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
+    """The variables that are set, the ones that win last."""
+    own = [(name, PREFIX + name.upper()) for name in Settings.__struct_fields__]
+    candidates = [("data_dir", _ADOPTED["data_dir"]), *own, ("port", _ADOPTED["port"])]
+    return [(name, variable) for name, variable in candidates if environment.get(variable, "") != ""]
+
+
+def _converted(values: dict[str, str], origins: dict[str, str]) -> Settings:
+    for name, value in values.items():
+        try:
+            msgspec.convert({name: value}, Settings, strict=False)
+        except msgspec.ValidationError as error:
+            reason = str(error).partition(" - at")[0]
+            raise SettingsError(f"{origins[name]}: {reason} (it is {value!r}).") from None
+    return msgspec.convert(values, Settings, strict=False)
