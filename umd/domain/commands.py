@@ -1,0 +1,123 @@
+"""What can be asked of a job. A command is an intent: `umd.domain.job` decides what comes of it."""
+
+import msgspec
+
+from umd.domain.events import DeletionReason, Fault, File, Limits, LogLine, Metadata, Progress
+from umd.domain.options import DownloadRequest
+
+
+class JobCommand(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can be asked of one job."""
+
+    job_id: str
+
+
+class SubmitDownload(JobCommand, frozen=True, kw_only=True, tag="SubmitDownload"):
+    """Accept a download. `body_hash` is set where the client sent an `Idempotency-Key`."""
+
+    request: DownloadRequest
+    limits: Limits
+    owner: str
+    batch_id: str | None = None
+    body_hash: str | None = None
+
+
+class StartAttempt(JobCommand, frozen=True, tag="StartAttempt"):
+    """Begin the next attempt."""
+
+    ytdlp_version: str
+
+
+class Report(JobCommand, frozen=True):
+    """Anything that an attempt has to report; only the current attempt is heard."""
+
+    attempt: int
+
+
+class RecordMetadata(Report, frozen=True, tag="RecordMetadata"):
+    """Keep what the site said of the item."""
+
+    metadata: Metadata
+
+
+class EnterPhase(Report, frozen=True, tag="EnterPhase"):
+    """Note that the attempt came into another phase."""
+
+    progress: Progress
+    step: str | None = None
+
+
+class RecordLog(Report, frozen=True, tag="RecordLog"):
+    """Keep some of the attempt's log lines."""
+
+    lines: tuple[LogLine, ...]
+    dropped: int = 0
+
+
+class CompleteAttempt(Report, frozen=True, tag="CompleteAttempt"):
+    """The attempt ended well, and its files lie in their places."""
+
+    files: tuple[File, ...]
+    progress: Progress
+
+
+class FailAttempt(Report, frozen=True, tag="FailAttempt"):
+    """The attempt ended with a fault."""
+
+    error: Fault
+    progress: Progress | None = None
+
+
+class InterruptAttempt(Report, frozen=True, tag="InterruptAttempt"):
+    """The attempt was cut short by the service's own end."""
+
+    reason: str
+
+
+class CancelDownload(JobCommand, frozen=True, tag="CancelDownload"):
+    """End the job and throw away what it has."""
+
+
+class PauseDownload(JobCommand, frozen=True, tag="PauseDownload"):
+    """Let the job rest and keep its partial files."""
+
+
+class ResumeDownload(JobCommand, frozen=True, tag="ResumeDownload"):
+    """Put a paused job back into the queue."""
+
+
+class RetryDownload(JobCommand, frozen=True, tag="RetryDownload"):
+    """Put a failed or cancelled job back into the queue."""
+
+
+class ConfirmStopped(Report, frozen=True, tag="ConfirmStopped"):
+    """No process of the attempt is left: the cancel or the pause is done."""
+
+    progress: Progress | None = None
+
+
+class RecordFilesDeleted(JobCommand, frozen=True, tag="RecordFilesDeleted"):
+    """The job's files were deleted."""
+
+    reason: DeletionReason
+
+
+AnyJobCommand = (
+    SubmitDownload
+    | StartAttempt
+    | RecordMetadata
+    | EnterPhase
+    | RecordLog
+    | CompleteAttempt
+    | FailAttempt
+    | InterruptAttempt
+    | CancelDownload
+    | PauseDownload
+    | ResumeDownload
+    | RetryDownload
+    | ConfirmStopped
+    | RecordFilesDeleted
+)
+
+Command = AnyJobCommand
+"""Every command of this release."""

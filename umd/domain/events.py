@@ -1,0 +1,245 @@
+"""The facts of a job's life, as they stand in the event log.
+
+Events are for ever: a new field has a default, no field changes its type or its meaning. What must
+change becomes a new version of the type, lifted on reading by `umd.log.codec`. The wire shows these very
+fields: an SSE message's `data:` is the stored event.
+"""
+
+from typing import Literal
+
+import msgspec
+
+from umd.clock import Micros
+from umd.domain.options import DownloadRequest
+
+Phase = Literal["extracting", "downloading", "processing", "finished"]
+FileKind = Literal[
+    "media", "subtitle", "thumbnail", "info_json", "description", "comments", "chapter", "other"
+]
+LogLevel = Literal["debug", "info", "warning", "error"]
+StopIntent = Literal["cancel", "pause"]
+DeletionReason = Literal["retention", "quota", "space", "request"]
+
+
+class Fault(msgspec.Struct, frozen=True):
+    """Why an attempt failed: a stable code (`umd.domain.faults`), a sentence, and whether to try again."""
+
+    code: str
+    message: str
+    retryable: bool
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """A job's limits, with the server's defaults filled in when it was accepted, so that a replay agrees."""
+
+    timeout_sec: int
+    retries: int
+    retry_base_sec: int
+    retention_sec: int | None
+
+
+class Progress(msgspec.Struct, frozen=True):
+    """How far an attempt is. What is not known is None; speed is bytes a second, eta is seconds."""
+
+    phase: Phase
+    percent: float | None = None
+    downloaded_bytes: int = 0
+    total_bytes: int | None = None
+    speed: float | None = None
+    eta: float | None = None
+    fragment_index: int | None = None
+    fragment_count: int | None = None
+
+
+class Chapter(msgspec.Struct, frozen=True):
+    """A chapter of a video; times are seconds from its start."""
+
+    title: str
+    start_time: float
+    end_time: float | None = None
+
+
+class Metadata(msgspec.Struct, frozen=True):
+    """What the site says of an item, trimmed and typed. `upload_date` is `YYYYMMDD`."""
+
+    id: str
+    title: str
+    extractor: str
+    webpage_url: str | None = None
+    description: str | None = None
+    uploader: str | None = None
+    uploader_id: str | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    upload_date: str | None = None
+    duration: float | None = None
+    view_count: int | None = None
+    like_count: int | None = None
+    comment_count: int | None = None
+    width: int | None = None
+    height: int | None = None
+    fps: float | None = None
+    vcodec: str | None = None
+    acodec: str | None = None
+    thumbnail: str | None = None
+    playlist: str | None = None
+    playlist_index: int | None = None
+    categories: tuple[str, ...] = ()
+    tags: tuple[str, ...] = ()
+    chapters: tuple[Chapter, ...] = ()
+    is_live: bool = False
+    age_limit: int | None = None
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """One line that an attempt had to say."""
+
+    at: Micros
+    level: LogLevel
+    message: str
+
+
+class File(msgspec.Struct, frozen=True):
+    """A file of the result. `path` is relative to the storage root; `format` is its extension."""
+
+    path: str
+    size_bytes: int
+    sha256: str
+    mime_type: str
+    format: str
+    kind: FileKind
+
+
+class JobEvent(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can happen to a job."""
+
+
+class JobQueued(JobEvent, frozen=True, tag="job.queued"):
+    """A download was accepted."""
+
+    job_id: str
+    request: DownloadRequest
+    limits: Limits
+    owner: str
+    batch_id: str | None = None
+    body_hash: str | None = None
+
+
+class JobStarted(JobEvent, frozen=True, tag="job.started"):
+    """Attempt number `attempt` began, with this release of yt-dlp."""
+
+    attempt: int
+    ytdlp_version: str
+
+
+class JobMetadata(JobEvent, frozen=True, tag="job.metadata"):
+    """The site told what the item is."""
+
+    attempt: int
+    metadata: Metadata
+
+
+class JobPhase(JobEvent, frozen=True, tag="job.phase"):
+    """The attempt entered another phase; `step` names a postprocessor."""
+
+    attempt: int
+    progress: Progress
+    step: str | None = None
+
+
+class JobLog(JobEvent, frozen=True, tag="job.log"):
+    """Some log lines, in the order in which they were said. `dropped` counts what the limit cut off."""
+
+    attempt: int
+    lines: tuple[LogLine, ...]
+    dropped: int = 0
+
+
+class JobFile(JobEvent, frozen=True, tag="job.file"):
+    """A file of the result lies in its place."""
+
+    attempt: int
+    file: File
+
+
+class JobCompleted(JobEvent, frozen=True, tag="job.completed"):
+    """The result is whole. `delete_at` is when its files go, None where they stay."""
+
+    attempt: int
+    progress: Progress
+    delete_at: Micros | None
+
+
+class JobFailed(JobEvent, frozen=True, tag="job.failed"):
+    """The job is given up."""
+
+    attempt: int
+    error: Fault
+    progress: Progress | None = None
+
+
+class JobRetrying(JobEvent, frozen=True, tag="job.retrying"):
+    """The job goes back to the queue and may start at `retry_at`: by itself, or because a client asked."""
+
+    attempt: int
+    retry_at: Micros
+    error: Fault | None = None
+    requested: bool = False
+    progress: Progress | None = None
+
+
+class JobInterrupted(JobEvent, frozen=True, tag="job.interrupted"):
+    """The service's own end cut the attempt short. It goes on from the queue and uses up no retry."""
+
+    attempt: int
+    reason: str
+
+
+class JobStopping(JobEvent, frozen=True, tag="job.stopping"):
+    """A cancel or a pause was accepted while an attempt ran; its processes are being ended."""
+
+    intent: StopIntent
+
+
+class JobCancelled(JobEvent, frozen=True, tag="job.cancelled"):
+    """The job was cancelled and none of its processes is left."""
+
+    progress: Progress | None = None
+
+
+class JobPaused(JobEvent, frozen=True, tag="job.paused"):
+    """The job rests, its partial files are kept."""
+
+    progress: Progress | None = None
+
+
+class JobResumed(JobEvent, frozen=True, tag="job.resumed"):
+    """A paused job is back in the queue."""
+
+
+class JobFilesDeleted(JobEvent, frozen=True, tag="job.files_deleted"):
+    """The files of a completed job are gone."""
+
+    reason: DeletionReason
+
+
+AnyJobEvent = (
+    JobQueued
+    | JobStarted
+    | JobMetadata
+    | JobPhase
+    | JobLog
+    | JobFile
+    | JobCompleted
+    | JobFailed
+    | JobRetrying
+    | JobInterrupted
+    | JobStopping
+    | JobCancelled
+    | JobPaused
+    | JobResumed
+    | JobFilesDeleted
+)
+
+Event = AnyJobEvent
+"""Every event of this release."""

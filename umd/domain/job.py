@@ -1,0 +1,335 @@
+"""The rules of one job: which command leads to which events, and what the job is after them.
+
+                        ┌──────────── RetryDownload ───────────────┐
+                        ▼                                          │
+    SubmitDownload ─▶ queued ── StartAttempt ─▶ running ──▶ completed, failed, cancelled
+                      ▲ ▲  │                     │    │            ▲
+                      │ │  └─ PauseDownload ─▶ paused │            │
+                      │ │                        ▲    ▼            │
+                      │ └── ResumeDownload ──────┤  stopping ──── ConfirmStopped
+                      └── a retry, an interruption (from running)
+
+`decide` and `evolve` are plain functions: no clock, no I/O, so a replay of the log gives the same answer
+for ever. Every command is either decided or refused in every state; `tests/domain` goes through all pairs.
+"""
+
+from enum import StrEnum
+
+import msgspec
+
+from umd.clock import SECOND, Micros
+from umd.domain import commands as c
+from umd.domain import events as e
+from umd.domain import retry
+from umd.domain.options import DownloadRequest
+from umd.errors import IdempotencyKeyReused, InvalidState, NotFound, StaleAttempt
+
+
+class State(StrEnum):
+    """Where a job is. The wire shows `stopping` as `running`."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    STOPPING = "stopping"
+    PAUSED = "paused"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+
+
+FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
+ACTIVE = frozenset({State.RUNNING, State.STOPPING})
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True):
+    """All that is known of a job: the fold of its events."""
+
+    job_id: str
+    state: State
+    request: DownloadRequest
+    limits: e.Limits
+    owner: str
+    created_at: Micros
+    batch_id: str | None = None
+    body_hash: str | None = None
+    attempt: int = 0
+    failures: int = 0
+    spent: Micros = 0
+    started_at: Micros | None = None
+    attempt_started_at: Micros | None = None
+    ended_at: Micros | None = None
+    stop_intent: e.StopIntent | None = None
+    retry_at: Micros | None = None
+    ytdlp_version: str | None = None
+    progress: e.Progress | None = None
+    metadata: e.Metadata | None = None
+    files: tuple[e.File, ...] = ()
+    error: e.Fault | None = None
+    delete_at: Micros | None = None
+    files_deleted_at: Micros | None = None
+
+
+def stream(job_id: str) -> str:
+    """The name of a job's stream in the log."""
+    return f"job-{job_id}"
+
+
+def time_left(job: Job) -> float:
+    """Seconds that the job's timeout leaves for the attempt that starts now."""
+    return job.limits.timeout_sec - job.spent / SECOND
+
+
+def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ...]:
+    """What comes of a command. No events means that it is done already.
+
+    Raises a `Refused` error when the state does not allow it.
+    """
+    if isinstance(command, c.SubmitDownload):
+        return _submit(job, command)
+    if job is None:
+        raise NotFound("job", command.job_id)
+    match command:
+        case c.StartAttempt():
+            return _start(job, command)
+        case c.CancelDownload():
+            return _cancel(job)
+        case c.PauseDownload():
+            return _pause(job)
+        case c.ResumeDownload():
+            return _resume(job)
+        case c.RetryDownload():
+            return _retry(job, at)
+        case c.RecordFilesDeleted():
+            return _files_deleted(job, command)
+    _hold_current(job, command)
+    match command:
+        case c.RecordMetadata():
+            return (e.JobMetadata(command.attempt, command.metadata),)
+        case c.EnterPhase():
+            return (e.JobPhase(command.attempt, command.progress, command.step),)
+        case c.RecordLog():
+            return (e.JobLog(command.attempt, command.lines, command.dropped),)
+        case c.CompleteAttempt():
+            return _complete(job, command, at)
+        case c.FailAttempt():
+            return _fail(job, command, at)
+        case c.InterruptAttempt():
+            return _interrupt(job, command)
+        case c.ConfirmStopped():
+            return _confirm_stopped(job, command)
+
+
+def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.Event, ...]:
+    if job is None:
+        return (
+            e.JobQueued(
+                command.job_id,
+                command.request,
+                command.limits,
+                command.owner,
+                command.batch_id,
+                command.body_hash,
+            ),
+        )
+    if job.body_hash is None or job.body_hash != command.body_hash:
+        raise IdempotencyKeyReused("This Idempotency-Key was used with another request.")
+    return ()
+
+
+def _start(job: Job, command: c.StartAttempt) -> tuple[e.Event, ...]:
+    if job.state is not State.QUEUED:
+        raise _refused(job, "start")
+    return (e.JobStarted(job.attempt + 1, command.ytdlp_version),)
+
+
+def _cancel(job: Job) -> tuple[e.Event, ...]:
+    match job.state:
+        case State.QUEUED | State.PAUSED:
+            return (e.JobCancelled(job.progress),)
+        case State.RUNNING:
+            return (e.JobStopping("cancel"),)
+        case State.STOPPING:
+            return () if job.stop_intent == "cancel" else (e.JobStopping("cancel"),)
+        case State.CANCELLED:
+            return ()
+    raise _refused(job, "be cancelled")
+
+
+def _pause(job: Job) -> tuple[e.Event, ...]:
+    match job.state:
+        case State.QUEUED:
+            return (e.JobPaused(job.progress),)
+        case State.RUNNING:
+            return (e.JobStopping("pause"),)
+        case State.PAUSED:
+            return ()
+        case State.STOPPING if job.stop_intent == "pause":
+            return ()
+    raise _refused(job, "be paused")
+
+
+def _resume(job: Job) -> tuple[e.Event, ...]:
+    match job.state:
+        case State.PAUSED:
+            return (e.JobResumed(),)
+        case State.QUEUED | State.RUNNING:
+            return ()
+    raise _refused(job, "be resumed")
+
+
+def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
+    match job.state:
+        case State.FAILED | State.CANCELLED:
+            return (e.JobRetrying(job.attempt, at, requested=True),)
+        case State.QUEUED:
+            return ()
+    raise _refused(job, "be retried")
+
+
+def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.Event, ...]:
+    if job.state is not State.COMPLETED:
+        raise _refused(job, "have its files deleted")
+    return () if job.files_deleted_at is not None else (e.JobFilesDeleted(command.reason),)
+
+
+def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.Event, ...]:
+    if job.state is State.STOPPING:
+        return _stopped(job, command.progress)
+    retention = job.limits.retention_sec
+    delete_at = None if retention is None else at + retention * SECOND
+    files = tuple(e.JobFile(command.attempt, file) for file in command.files)
+    return (*files, e.JobCompleted(command.attempt, command.progress, delete_at))
+
+
+def _fail(job: Job, command: c.FailAttempt, at: Micros) -> tuple[e.Event, ...]:
+    if job.state is State.STOPPING:
+        return _stopped(job, command.progress)
+    if command.error.retryable and job.failures < job.limits.retries:
+        retry_at = at + retry.wait(job.job_id, job.failures + 1, job.limits.retry_base_sec)
+        return (e.JobRetrying(command.attempt, retry_at, command.error, progress=command.progress),)
+    return (e.JobFailed(command.attempt, command.error, command.progress),)
+
+
+def _interrupt(job: Job, command: c.InterruptAttempt) -> tuple[e.Event, ...]:
+    if job.state is State.STOPPING:
+        return _stopped(job, job.progress)
+    return (e.JobInterrupted(command.attempt, command.reason),)
+
+
+def _confirm_stopped(job: Job, command: c.ConfirmStopped) -> tuple[e.Event, ...]:
+    if job.state is not State.STOPPING:
+        raise _refused(job, "have stopped")
+    return _stopped(job, command.progress)
+
+
+def _stopped(job: Job, progress: e.Progress | None) -> tuple[e.Event, ...]:
+    """A stop that was accepted is carried out, however the attempt came to its end."""
+    return (e.JobCancelled(progress),) if job.stop_intent == "cancel" else (e.JobPaused(progress),)
+
+
+def _hold_current(job: Job, command: c.Report) -> None:
+    """Only the attempt that runs now may report."""
+    if job.state not in ACTIVE or command.attempt != job.attempt:
+        raise StaleAttempt(f"Attempt {command.attempt} of job {job.job_id} is over; the job is {job.state}.")
+
+
+def _refused(job: Job, what: str) -> InvalidState:
+    return InvalidState(f"Job {job.job_id} is {job.state} and cannot {what}.")
+
+
+def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
+    """The job after an event. Total over all events that `decide` can give."""
+    if isinstance(event, e.JobQueued):
+        return Job(
+            job_id=event.job_id,
+            state=State.QUEUED,
+            request=event.request,
+            limits=event.limits,
+            owner=event.owner,
+            created_at=at,
+            batch_id=event.batch_id,
+            body_hash=event.body_hash,
+        )
+    assert job is not None, "a stream begins with job.queued"  # noqa: S101  # an invariant of the log
+
+    replace = msgspec.structs.replace
+    match event:
+        case e.JobStarted():
+            return replace(
+                job,
+                state=State.RUNNING,
+                attempt=event.attempt,
+                ytdlp_version=event.ytdlp_version,
+                started_at=job.started_at or at,
+                attempt_started_at=at,
+                ended_at=None,
+                retry_at=None,
+                error=None,
+                progress=e.Progress("extracting"),
+                files=(),
+            )
+        case e.JobMetadata():
+            return replace(job, metadata=event.metadata)
+        case e.JobPhase():
+            return replace(job, progress=event.progress)
+        case e.JobLog():
+            return job
+        case e.JobFile():
+            return replace(job, files=(*job.files, event.file))
+        case e.JobCompleted():
+            return replace(
+                job, state=State.COMPLETED, progress=event.progress, delete_at=event.delete_at, ended_at=at
+            )
+        case e.JobFailed():
+            return replace(
+                job,
+                state=State.FAILED,
+                error=event.error,
+                progress=event.progress or job.progress,
+                failures=job.failures + 1,
+                ended_at=at,
+            )
+        case e.JobRetrying():
+            return replace(
+                job,
+                state=State.QUEUED,
+                error=event.error,
+                retry_at=event.retry_at,
+                failures=0 if event.requested else job.failures + 1,
+                spent=0 if event.requested else _spent(job, at),
+                progress=event.progress or job.progress,
+                stop_intent=None,
+                ended_at=None,
+            )
+        case e.JobInterrupted():
+            return replace(job, state=State.QUEUED, stop_intent=None)
+        case e.JobStopping():
+            return replace(job, state=State.STOPPING, stop_intent=event.intent)
+        case e.JobCancelled():
+            return replace(
+                job,
+                state=State.CANCELLED,
+                stop_intent=None,
+                progress=event.progress,
+                retry_at=None,
+                ended_at=at,
+            )
+        case e.JobPaused():
+            return replace(
+                job,
+                state=State.PAUSED,
+                stop_intent=None,
+                progress=event.progress,
+                retry_at=None,
+                spent=_spent(job, at),
+            )
+        case e.JobResumed():
+            return replace(job, state=State.QUEUED)
+        case e.JobFilesDeleted():
+            return replace(job, files_deleted_at=at)
+
+
+def _spent(job: Job, at: Micros) -> Micros:
+    """Running time used up so far; an attempt that the service's end cut short does not count."""
+    running = job.attempt_started_at if job.state in ACTIVE else None
+    return job.spent + (at - running if running is not None else 0)
