@@ -1,0 +1,127 @@
+"""Results appear whole or not at all, and what was cut short is undone."""
+
+import hashlib
+from pathlib import Path
+
+import pytest
+
+from umd.domain.events import File
+from umd.domain.naming import Place
+from umd.storage.volume import Source, Volume, sources
+
+PLACE = Place("videos", "clip")
+
+
+@pytest.fixture
+def volume(tmp_path: Path) -> Volume:
+    volume = Volume(tmp_path / "data")
+    volume.prepare()
+    return volume
+
+
+def finished(volume: Volume, job_id: str = "j1", **files: bytes) -> list[Source]:
+    folder = volume.working_folder(job_id)
+    for name, content in (files or {"media.mp4": b"film"}).items():
+        (folder / name.replace("_", ".")).write_bytes(content)
+    return sources(folder, "media.mp4")
+
+
+def temp_is_empty(volume: Volume) -> bool:
+    return not any((volume.root / "temp").iterdir())
+
+
+def test_a_result_is_moved_into_place_and_described(volume: Volume) -> None:
+    found = finished(volume, media_mp4=b"film", media_en_srt=b"words", media_jpg=b"picture")
+
+    files = volume.publish("j1", PLACE, found)
+
+    assert [(file.path, file.kind, file.format) for file in files] == [
+        ("videos/clip.mp4", "media", "mp4"),
+        ("videos/clip.en.srt", "subtitle", "srt"),
+        ("videos/clip.jpg", "thumbnail", "jpg"),
+    ]
+    assert files[0] == File(
+        "videos/clip.mp4", 4, hashlib.sha256(b"film").hexdigest(), "video/mp4", "mp4", "media"
+    )
+    assert (volume.root / "videos/clip.mp4").read_bytes() == b"film"
+
+
+def test_two_results_never_share_a_file(volume: Volume) -> None:
+    first = volume.publish("j1", PLACE, finished(volume, "j1", media_mp4=b"one"))
+    second = volume.publish("j2", PLACE, finished(volume, "j2", media_mp4=b"two", media_en_srt=b"x"))
+
+    assert [file.path for file in (*first, *second)] == [
+        "videos/clip.mp4",
+        "videos/clip (2).mp4",
+        "videos/clip (2).en.srt",
+    ]
+    assert (volume.root / "videos/clip.mp4").read_bytes() == b"one"
+
+
+def test_a_publication_that_never_came_to_stand_in_the_log_is_undone(volume: Volume) -> None:
+    volume.publish("j1", PLACE, finished(volume))
+
+    folder = volume.working_folder("j1")
+
+    assert [path.name for path in folder.iterdir()] == ["media.mp4"]
+    assert not (volume.root / "videos").exists()
+
+
+def test_a_publication_is_undone_from_any_point_in_its_middle(volume: Volume) -> None:
+    found = finished(volume, media_mp4=b"film", media_en_srt=b"words")
+    volume.publish("j1", PLACE, found)
+    (volume.root / "videos/clip.en.srt").rename(volume.root / "temp/job-j1/media.en.srt")
+
+    folder = volume.working_folder("j1")
+
+    assert sorted(path.name for path in folder.iterdir()) == ["media.en.srt", "media.mp4"]
+
+
+def test_a_closed_publication_stays(volume: Volume) -> None:
+    volume.publish("j1", PLACE, finished(volume))
+
+    volume.close_publication("j1")
+
+    assert (volume.root / "videos/clip.mp4").is_file()
+    assert temp_is_empty(volume)
+
+
+def test_discarding_takes_back_what_was_published(volume: Volume) -> None:
+    volume.publish("j1", PLACE, finished(volume))
+
+    volume.discard("j1")
+    volume.discard("j1")
+
+    assert temp_is_empty(volume)
+    assert not (volume.root / "videos").exists()
+
+
+def test_a_sweep_keeps_only_the_folders_of_jobs_that_go_on(volume: Volume) -> None:
+    for job_id in ("goes-on", "ended", "unknown"):
+        finished(volume, job_id)
+
+    swept = volume.sweep(frozenset({"goes-on"}))
+
+    assert sorted(swept) == ["ended", "unknown"]
+    assert [path.name for path in (volume.root / "temp").iterdir()] == ["job-goes-on"]
+
+
+def test_deletion_removes_empty_folders_and_nothing_else(volume: Volume) -> None:
+    deep = Place("a/b/c", "clip")
+    files = volume.publish("j1", deep, finished(volume))
+    volume.close_publication("j1")
+    (volume.root / "a/keep.txt").write_text("mine")
+
+    volume.delete(files)
+    volume.delete(files)
+
+    assert [path.name for path in (volume.root / "a").iterdir()] == ["keep.txt"]
+
+
+def test_what_is_unfinished_or_foreign_is_no_result(volume: Volume) -> None:
+    folder = volume.working_folder("j1")
+    for name in ("media.mp4", "media.f1.mp4.part", "media.mp4.ytdl", "media.temp.mp4", "other.bin"):
+        (folder / name).write_bytes(b"x")
+    (folder / "media.lnk").symlink_to("/etc/hostname")
+
+    assert [source.path.name for source in sources(folder, "media.mp4")] == ["media.mp4"]

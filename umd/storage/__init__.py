@@ -1,0 +1,1 @@
+"""The volume: where temporary folders and results lie, below one root."""

@@ -1,0 +1,216 @@
+"""Files below one root: a working folder for each job, and results that appear whole or not at all.
+
+A result is moved, never copied: synced, renamed within the volume, the folder synced. What is about to be
+moved is written down first (`publish.json` in the working folder), so that a crash in the middle can be
+undone: the next attempt finds its files where it left them.
+"""
+
+import errno
+import hashlib
+import mimetypes
+import os
+import shutil
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import msgspec
+
+from umd.domain.events import File, FileKind
+from umd.domain.naming import Place, safe_extension, safe_suffix
+
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+SAME_NAMES_MAX = 10_000
+_MANIFEST = "publish.json"
+_CHUNK = 1_048_576
+_KINDS: dict[str, FileKind] = {
+    "srt": "subtitle",
+    "vtt": "subtitle",
+    "ass": "subtitle",
+    "lrc": "subtitle",
+    "jpg": "thumbnail",
+    "jpeg": "thumbnail",
+    "png": "thumbnail",
+    "webp": "thumbnail",
+    "description": "description",
+}
+
+
+class Source(msgspec.Struct, frozen=True):
+    """A finished file in a working folder; `suffix` is what follows the common stem, as `.en.srt`."""
+
+    path: Path
+    suffix: str
+    kind: FileKind
+
+
+class Volume:
+    """The storage root. All methods block on the disk: call them in a thread."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._temp = root / "temp"
+        self._naming = threading.Lock()
+
+    def prepare(self) -> None:
+        """Make the root and the folder of working folders. Raises `OSError`."""
+        self._temp.mkdir(parents=True, exist_ok=True, mode=0o750)
+
+    def working_folder(self, job_id: str) -> Path:
+        """A job's own folder, as an earlier attempt left it; a publication that was cut short is undone."""
+        folder = self._folder(job_id)
+        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._undo_publication(folder)
+        return folder
+
+    def discard(self, job_id: str) -> None:
+        """Remove a job's working folder with all that is in it; none is left in any case but an `OSError`."""
+        folder = self._folder(job_id)
+        if folder.is_dir():
+            self._undo_publication(folder)
+            shutil.rmtree(folder)
+
+    def sweep(self, keep: frozenset[str]) -> list[str]:
+        """Remove the working folders of jobs that nobody knows or that have ended; returns their ids."""
+        swept = [folder.name.removeprefix("job-") for folder in self._temp.glob("job-*")]
+        swept = [job_id for job_id in swept if job_id not in keep]
+        for job_id in swept:
+            self.discard(job_id)
+        return swept
+
+    def publish(self, job_id: str, place: Place, sources: Sequence[Source]) -> tuple[File, ...]:
+        """Move the files of a result into place and describe them, the media first.
+
+        No file that is there already is touched: where a name is taken, the whole result gets a number.
+        """
+        folder = self._folder(job_id)
+        described = [_described(source) for source in sources]
+        with self._naming:
+            free = self._free_place(place, sources)
+            files = tuple(
+                msgspec.structs.replace(file, path=free.path(safe_suffix(source.suffix)))
+                for file, source in zip(described, sources, strict=True)
+            )
+            moves = [(source.path.name, file.path) for source, file in zip(sources, files, strict=True)]
+            _write_synced(folder / _MANIFEST, msgspec.json.encode(moves))
+            for name, path in moves:
+                self._move(folder / name, self.root / path)
+        return files
+
+    def close_publication(self, job_id: str) -> None:
+        """The result stands in the log: the moves will not be undone any more. Removes the working folder."""
+        folder = self._folder(job_id)
+        if folder.is_dir():
+            (folder / _MANIFEST).unlink(missing_ok=True)
+            shutil.rmtree(folder)
+
+    def locate(self, path: str) -> Path:
+        """The absolute path of a file that the log knows by this relative one."""
+        return self.root / path
+
+    def delete(self, files: Sequence[File]) -> None:
+        """Remove a job's files, and the folders that this leaves empty. What is gone already is no error."""
+        for file in files:
+            target = self.root / file.path
+            target.unlink(missing_ok=True)
+            self._remove_empty(target.parent)
+
+    def free_bytes(self) -> int:
+        """The space that is left on the volume for this user."""
+        return shutil.disk_usage(self.root).free
+
+    def _folder(self, job_id: str) -> Path:
+        return self._temp / f"job-{job_id}"
+
+    def _free_place(self, place: Place, sources: Sequence[Source]) -> Place:
+        suffixes = [safe_suffix(source.suffix) for source in sources]
+        for number in range(1, SAME_NAMES_MAX):
+            stem = place.stem if number == 1 else f"{place.stem} ({number})"
+            candidate = Place(place.folder, stem)
+            if not any(os.path.lexists(self.root / candidate.path(suffix)) for suffix in suffixes):
+                return candidate
+        raise FileExistsError(f"{SAME_NAMES_MAX} files are named {place.stem!r}.")
+
+    def _move(self, source: Path, target: Path) -> None:
+        target.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
+        source.rename(target)
+        _sync(target.parent)
+
+    def _undo_publication(self, folder: Path) -> None:
+        """Bring back what was moved for a result that never came to stand in the log."""
+        manifest = folder / _MANIFEST
+        if not manifest.is_file():
+            return
+        for name, path in msgspec.json.decode(manifest.read_bytes(), type=list[tuple[str, str]]):
+            source, target = folder / name, self.root / path
+            if target.is_file() and not source.exists():
+                target.rename(source)
+                self._remove_empty(target.parent)
+        manifest.unlink()
+
+    def _remove_empty(self, folder: Path) -> None:
+        for parent in (folder, *folder.parents):
+            if self.root not in parent.parents:
+                return
+            try:
+                parent.rmdir()
+            except FileNotFoundError:
+                continue
+            except OSError:  # it is not empty
+                return
+
+
+def sources(folder: Path, main: str | None) -> list[Source]:
+    """The finished files in a working folder, the media first: what lies there is the result.
+
+    Names there are `media`, a suffix and an extension, as the worker's parameters fix them. Partial and
+    temporary files of yt-dlp's and ffmpeg's are no result.
+    """
+    found = [path for path in _walk(folder) if not _unfinished(path.name)]
+    named = [Source(path, path.name.removeprefix("media"), _kind(path)) for path in found]
+    return sorted(
+        named, key=lambda source: (source.path.name != main, source.kind != "media", source.path.name)
+    )
+
+
+def _walk(folder: Path) -> Iterator[Path]:
+    for path in sorted(folder.iterdir()):
+        if path.is_file() and not path.is_symlink() and path.name.startswith("media"):
+            yield path
+
+
+def _unfinished(name: str) -> bool:
+    return name.endswith((".part", ".ytdl", ".temp")) or ".part-Frag" in name or ".temp." in name
+
+
+def _kind(path: Path) -> FileKind:
+    if path.name.endswith(".info.json"):
+        return "info_json"
+    return _KINDS.get(path.suffix.removeprefix(".").lower(), "media")
+
+
+def _described(source: Source) -> File:
+    """Read a file to its end, and see that it is on the disk."""
+    extension = safe_extension(source.path.suffix.removeprefix("."))
+    mime_type = mimetypes.guess_type(f"x.{extension}", strict=False)[0] or "application/octet-stream"
+    digest = hashlib.sha256()
+    with source.path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+        size = file.tell()
+        os.fsync(file.fileno())
+    return File("", size, digest.hexdigest(), mime_type, extension, source.kind)
+
+
+def _write_synced(path: Path, data: bytes) -> None:
+    path.write_bytes(data)
+    _sync(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
