@@ -1,0 +1,1 @@
+"""What is known: read models in memory, folded from the log and always at its head."""

@@ -1,0 +1,54 @@
+"""Which job a stored file belongs to: every path that a completed job of the log names."""
+
+from collections.abc import Sequence
+
+import msgspec
+
+from umd.clock import Micros
+from umd.domain.events import File, JobCompleted, JobFile, JobFilesDeleted, JobStarted
+from umd.log import Fact
+
+
+class StoredFile(msgspec.Struct, frozen=True):
+    """A file of a result, the job that it belongs to, and when that was completed."""
+
+    job_id: str
+    file: File
+    completed_at: Micros
+    deleted: bool = False
+
+
+class Files:
+    """The newest owner of each path. A path whose file was deleted stays known until another job takes it."""
+
+    def __init__(self) -> None:
+        self._by_path: dict[str, StoredFile] = {}
+        self._of_job: dict[str, list[File]] = {}
+
+    def apply(self, facts: Sequence[Fact]) -> None:
+        """Follow the log. Files count as soon as their job is completed."""
+        for fact in facts:
+            job_id = fact.record.stream.removeprefix("job-")
+            match fact.event:
+                case JobStarted():
+                    self._of_job.pop(job_id, None)
+                case JobFile(file=file):
+                    self._of_job.setdefault(job_id, []).append(file)
+                case JobCompleted():
+                    self._publish(job_id, fact.record.at)
+                case JobFilesDeleted():
+                    self._withdraw(job_id)
+
+    def get(self, path: str) -> StoredFile | None:
+        """What the log knows under this path, relative to the storage root."""
+        return self._by_path.get(path)
+
+    def _publish(self, job_id: str, at: Micros) -> None:
+        for file in self._of_job.get(job_id, ()):
+            self._by_path[file.path] = StoredFile(job_id, file, at)
+
+    def _withdraw(self, job_id: str) -> None:
+        for file in self._of_job.pop(job_id, ()):
+            stored = self._by_path.get(file.path)
+            if stored is not None and stored.job_id == job_id:
+                self._by_path[file.path] = msgspec.structs.replace(stored, deleted=True)

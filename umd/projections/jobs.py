@@ -1,0 +1,137 @@
+"""Every job as it is now, and the order in which the waiting ones may start.
+
+The fold of the log, kept at its head: the log tells this projection each committed row before the append
+returns, so an answer that comes after a write has seen it.
+"""
+
+import asyncio
+from bisect import bisect_left
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+
+import msgspec
+
+from umd.domain.events import Event
+from umd.domain.job import Job, State, evolve
+from umd.errors import NotFound
+from umd.log import Fact, Unknown
+
+Condition = Callable[[Job], bool]
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """A job, the position of its stream's last row, and what its first row brought with it."""
+
+    job: Job
+    position: int
+    created_position: int
+    correlation: str
+
+
+class Page(msgspec.Struct, frozen=True):
+    """Some jobs, newest first; `next` is the cursor of what follows, None at the end."""
+
+    entries: list[Entry]
+    next: int | None
+
+
+class Jobs:
+    """All jobs by id, in order of creation, and counted by state."""
+
+    def __init__(self) -> None:
+        self.position = 0
+        self._entries: dict[str, Entry] = {}
+        self._created: list[tuple[int, str]] = []
+        self._counts: Counter[State] = Counter()
+        self._watches: dict[str, list[tuple[Condition, asyncio.Future[Entry]]]] = {}
+
+    def apply(self, facts: Sequence[Fact]) -> None:
+        """Fold committed rows. An event of a newer release moves the position and nothing else."""
+        for fact in facts:
+            self.position = fact.record.position
+            if fact.record.stream.startswith("job-"):
+                self._fold(fact)
+
+    def get(self, job_id: str) -> Entry | None:
+        """The job with this id."""
+        return self._entries.get(job_id)
+
+    def require(self, job_id: str) -> Entry:
+        """The job with this id. Raises `NotFound`."""
+        entry = self._entries.get(job_id)
+        if entry is None:
+            raise NotFound("job", job_id)
+        return entry
+
+    async def when(self, job_id: str, condition: Condition) -> Entry:
+        """Wait until a job meets a condition: at once, or as soon as an event makes it so."""
+        entry = self.require(job_id)
+        if condition(entry.job):
+            return entry
+        future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        watch = (condition, future)
+        self._watches.setdefault(job_id, []).append(watch)
+        try:
+            return await future
+        finally:
+            self._drop(job_id, watch)
+
+    def count(self, *states: State) -> int:
+        """How many jobs are in these states."""
+        return sum(self._counts[state] for state in states)
+
+    def in_state(self, *states: State) -> list[Entry]:
+        """The jobs in these states, oldest first."""
+        if not self.count(*states):
+            return []
+        return [entry for entry in self._entries.values() if entry.job.state in states]
+
+    def page(self, *, limit: int, before: int | None = None, states: frozenset[State] | None = None) -> Page:
+        """At most `limit` jobs that were created before position `before`, newest first."""
+        found: list[Entry] = []
+        for entry in self._backwards(before):
+            if states is not None and entry.job.state not in states:
+                continue
+            if len(found) == limit:
+                return Page(found, found[-1].created_position)
+            found.append(entry)
+        return Page(found, None)
+
+    def _backwards(self, before: int | None) -> Iterator[Entry]:
+        end = len(self._created) if before is None else bisect_left(self._created, (before, ""))
+        for index in range(end - 1, -1, -1):
+            yield self._entries[self._created[index][1]]
+
+    def _fold(self, fact: Fact) -> None:
+        job_id = fact.record.stream.removeprefix("job-")
+        entry = self._entries.get(job_id)
+        event = fact.event
+        if event is None or isinstance(event, Unknown):
+            if entry is not None:
+                self._entries[job_id] = msgspec.structs.replace(entry, position=fact.record.position)
+            return
+        self._evolve(job_id, entry, event, fact)
+
+    def _evolve(self, job_id: str, entry: Entry | None, event: Event, fact: Fact) -> None:
+        record = fact.record
+        job = evolve(entry.job if entry else None, event, record.at)
+        if entry is None:
+            self._entries[job_id] = Entry(job, record.position, record.position, record.correlation)
+            self._created.append((record.position, job_id))
+        else:
+            self._entries[job_id] = Entry(job, record.position, entry.created_position, entry.correlation)
+            self._counts[entry.job.state] -= 1
+        self._counts[job.state] += 1
+        if job_id in self._watches:
+            self._tell_watches(self._entries[job_id])
+
+    def _tell_watches(self, entry: Entry) -> None:
+        for condition, future in self._watches[entry.job.job_id]:
+            if not future.done() and condition(entry.job):
+                future.set_result(entry)
+
+    def _drop(self, job_id: str, watch: tuple[Condition, asyncio.Future[Entry]]) -> None:
+        watches = self._watches[job_id]
+        watches.remove(watch)
+        if not watches:
+            del self._watches[job_id]
