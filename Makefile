@@ -1,0 +1,80 @@
+# Needs make, git and Python 3.11 or later; everything else goes into .venv, from wheels with known hashes.
+# Keep to GNU make 3.81 and POSIX sh: that is what macOS has.
+
+# Two pips at work in one environment would trip over each other.
+.NOTPARALLEL:
+
+VENV := .venv
+PY := $(VENV)/bin/python
+# Wheels only: a bare machine has no compiler, and nothing foreign runs while installing.
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
+
+# A virtual environment whose Python has gone, by an upgrade of the system, is made anew.
+$(shell [ -x $(PY) ] || rm -f $(VENV)/.stamp-*)
+
+RUN := $(VENV)/.stamp-run
+DEV := $(VENV)/.stamp-dev
+ifeq ($(shell command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null && echo both),)
+FFMPEG := $(VENV)/.stamp-ffmpeg
+endif
+
+.PHONY: help install run test check format bench soak lock clean
+
+help: ## Show the targets (the default)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@echo "PYTHON=python3.12 chooses the Python of a new .venv, ARGS=... is passed on to run, test, soak, bench and lock."
+
+install: $(RUN) $(FFMPEG) ## Set up what running needs
+
+run: install ## Start the service on 127.0.0.1:8080 (UMD_HOST, UMD_PORT)
+	@exec $(PY) -m umd serve $(ARGS)
+
+test: $(DEV) $(FFMPEG) ## Run all tests, with coverage
+	$(PY) -m pytest --cov=umd --cov-report=term --cov-fail-under=90 $(ARGS)
+
+check: $(DEV) ## Check format, lint, types and the layer table
+	$(PY) -m ruff format --check .
+	$(PY) -m ruff check .
+	$(PY) -m mypy --strict
+	$(PY) -m pytest --quiet tests/test_layers.py
+
+format: $(DEV) ## Format the code and mend what the linter can
+	$(PY) -m ruff check --fix-only --quiet .
+	$(PY) -m ruff format .
+
+bench: $(DEV) $(FFMPEG) ## Measure
+	$(PY) -m scripts.bench $(ARGS)
+
+soak: $(DEV) $(FFMPEG) ## Run the tests that take minutes
+	$(PY) -m pytest -m soak $(ARGS)
+
+# UV=uv takes another uv than the locked one; ARGS=--upgrade moves everything to its newest version.
+UV = $(PY) -m uv
+COMPILE = $(UV) pip compile --quiet --universal --generate-hashes --only-binary :all: \
+	--no-emit-index-url --no-header --system-certs $(ARGS)
+
+lock: $(DEV) ## Compile the lock files from pyproject.toml
+	$(COMPILE) pyproject.toml -o requirements.lock
+	$(COMPILE) pyproject.toml --group dev -c requirements.lock -o requirements-dev.lock
+	$(COMPILE) --group ffmpeg -o requirements-ffmpeg.lock
+
+clean: ## Remove .venv, caches and build files; data/ stays
+	rm -rf $(VENV) .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache .schemathesis build dist htmlcov
+	find umd tests scripts -name __pycache__ -prune -exec rm -rf {} +
+
+# Each stamp is newer than the lock file that was installed last.
+$(VENV)/.stamp-venv:
+	@python=$$(scripts/find-python $(PYTHON)) && set -x && "$$python" -m venv --clear $(VENV)
+	@touch $@
+
+$(RUN): requirements.lock | $(VENV)/.stamp-venv
+	$(PIP) -r $<
+	@touch $@
+
+$(DEV): requirements-dev.lock | $(VENV)/.stamp-venv
+	$(PIP) -r $<
+	@touch $@
+
+$(VENV)/.stamp-ffmpeg: requirements-ffmpeg.lock | $(VENV)/.stamp-venv
+	$(PIP) -r $<
+	@touch $@

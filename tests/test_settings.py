@@ -1,0 +1,72 @@
+"""What an operator may set, and what is said about a mistake."""
+
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from umd import settings
+from umd.errors import SettingsError
+
+
+def test_every_setting_has_a_default_that_works() -> None:
+    loaded = settings.load({})
+
+    assert loaded.settings == settings.Settings()
+    assert set(loaded.origins.values()) == {"default"}
+    assert (loaded.settings.host, loaded.settings.port) == ("127.0.0.1", 8080)
+
+
+def test_values_come_from_the_environment_with_their_types() -> None:
+    loaded = settings.load({"UMD_PORT": "9000", "UMD_LOG_LEVEL": "debug", "HOME": "/x"})
+
+    assert (loaded.settings.port, loaded.settings.log_level) == (9_000, "debug")
+    assert loaded.origins["port"] == "UMD_PORT"
+
+
+def test_an_empty_variable_is_as_if_absent() -> None:
+    assert settings.load({"UMD_PORT": ""}).settings.port == 8080
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("UMD_PORT", "http"),
+        ("UMD_PORT", "70000"),
+        ("UMD_PORT", "-1"),
+        ("UMD_LOG_LEVEL", "loud"),
+        ("UMD_MAX_CONCURRENT_DOWNLOADS", "0"),
+        ("UMD_QUEUE_MAX", "1.5"),
+        ("UMD_PUBLIC_BASE_URL", "ftp://x"),
+        ("UMD_PUBLIC_BASE_URL", "https://x/"),
+        ("UMD_RETENTION_SEC", "NaN"),
+        ("PORT", "no"),
+    ],
+)
+def test_a_bad_value_is_one_clear_line(name: str, value: str) -> None:
+    with pytest.raises(SettingsError) as error:
+        settings.load({name: value})
+
+    assert str(error.value).startswith(f"{name}: ")
+    assert value in str(error.value)
+    assert "\n" not in str(error.value)
+
+
+def test_a_name_that_does_not_exist_is_refused() -> None:
+    with pytest.raises(SettingsError, match="UMD_PROT is not a setting"):
+        settings.load({"UMD_PROT": "80"})
+
+
+def test_the_platform_s_names_are_honoured() -> None:
+    loaded = settings.load({"PORT": "1", "UMD_PORT": "2", "RAILWAY_VOLUME_MOUNT_PATH": "/vol"})
+    own = settings.load({"UMD_DATA_DIR": "/mine", "RAILWAY_VOLUME_MOUNT_PATH": "/vol"})
+
+    assert (loaded.settings.port, loaded.origins["port"]) == (1, "PORT")
+    assert loaded.settings.root == Path("/vol")
+    assert own.settings.root == Path("/mine")
+
+
+def test_every_setting_says_what_it_means() -> None:
+    described = [field.type for field in msgspec.inspect.type_info(settings.Settings).fields]  # type: ignore[attr-defined]  # a struct's
+
+    assert all(isinstance(kind, msgspec.inspect.Metadata) for kind in described)

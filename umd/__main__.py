@@ -1,0 +1,70 @@
+"""The command line of umd.
+
+Exit codes: 0 after a clean stop, 1 for a check that failed, 2 for settings, 70 when a fault made the
+service stop itself, 75 when another server holds the event log.
+"""
+
+import argparse
+import asyncio
+import os
+import sys
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Sequence
+
+from umd import __version__, settings
+from umd.errors import SettingsError
+
+EXIT_CHECK_FAILED = 1
+EXIT_SETTINGS = 2
+HEALTH_TIMEOUT_SEC = 4
+
+
+def serve(loaded: settings.Loaded) -> int:
+    """Run the service until it is told to stop."""
+    from umd.app import serve  # noqa: PLC0415  # the other commands do without a server's imports
+
+    return asyncio.run(serve(loaded.settings))
+
+
+def config(loaded: settings.Loaded) -> int:
+    """Print every setting with its value and where that came from."""
+    for name in loaded.settings.__struct_fields__:
+        variable = f"{settings.PREFIX}{name.upper()}"
+        print(f"{variable}={getattr(loaded.settings, name)}  # {loaded.origins[name]}")
+    return 0
+
+
+def health(loaded: settings.Loaded) -> int:
+    """Ask the running service whether it is well: for a container's health check."""
+    host = loaded.settings.host if loaded.settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
+    url = f"http://{f'[{host}]' if ':' in host else host}:{loaded.settings.port}/api/v1/health/live"
+    try:
+        with urllib.request.urlopen(url, timeout=HEALTH_TIMEOUT_SEC) as answer:  # noqa: S310  # http, to itself
+            print(answer.read().decode())
+    except (OSError, urllib.error.URLError) as error:
+        print(f"{url}: {error}", file=sys.stderr)
+        return EXIT_CHECK_FAILED
+    return 0
+
+
+COMMANDS: dict[str, Callable[[settings.Loaded], int]] = {"serve": serve, "config": config, "health": health}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit code."""
+    parser = argparse.ArgumentParser(prog="umd", description="Ultimate Media Downloader")
+    parser.add_argument("--version", action="version", version=f"umd {__version__}")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+    for name, function in COMMANDS.items():
+        commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0], description=function.__doc__)
+    command = COMMANDS[parser.parse_args(arguments).command]
+    try:
+        return command(settings.load(os.environ))
+    except SettingsError as error:
+        print(f"umd: {error}", file=sys.stderr)
+        return EXIT_SETTINGS
+
+
+if __name__ == "__main__":
+    sys.exit(main())
