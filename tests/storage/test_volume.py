@@ -96,14 +96,11 @@ def test_discarding_takes_back_what_was_published(volume: Volume) -> None:
     assert not (volume.root / "videos").exists()
 
 
-def test_a_sweep_keeps_only_the_folders_of_jobs_that_go_on(volume: Volume) -> None:
-    for job_id in ("goes-on", "ended", "unknown"):
+def test_working_folders_are_found_again(volume: Volume) -> None:
+    for job_id in ("one", "two"):
         finished(volume, job_id)
 
-    swept = volume.sweep(frozenset({"goes-on"}))
-
-    assert sorted(swept) == ["ended", "unknown"]
-    assert [path.name for path in (volume.root / "temp").iterdir()] == ["job-goes-on"]
+    assert sorted(volume.working_folders()) == ["one", "two"]
 
 
 def test_deletion_removes_empty_folders_and_nothing_else(volume: Volume) -> None:

@@ -70,13 +70,9 @@ class Volume:
             self._undo_publication(folder)
             shutil.rmtree(folder)
 
-    def sweep(self, keep: frozenset[str]) -> list[str]:
-        """Remove the working folders of jobs that nobody knows or that have ended; returns their ids."""
-        swept = [folder.name.removeprefix("job-") for folder in self._temp.glob("job-*")]
-        swept = [job_id for job_id in swept if job_id not in keep]
-        for job_id in swept:
-            self.discard(job_id)
-        return swept
+    def working_folders(self) -> list[str]:
+        """The ids of the jobs that have a working folder."""
+        return [folder.name.removeprefix("job-") for folder in self._temp.glob("job-*")]
 
     def publish(self, job_id: str, place: Place, sources: Sequence[Source]) -> tuple[File, ...]:
         """Move the files of a result into place and describe them, the media first.
@@ -124,11 +120,12 @@ class Volume:
 
     def _free_place(self, place: Place, sources: Sequence[Source]) -> Place:
         suffixes = [safe_suffix(source.suffix) for source in sources]
+        folder = self.root / place.folder
+        taken = {name.casefold() for name in os.listdir(folder)} if folder.is_dir() else set()
         for number in range(1, SAME_NAMES_MAX):
             stem = place.stem if number == 1 else f"{place.stem} ({number})"
-            candidate = Place(place.folder, stem)
-            if not any(os.path.lexists(self.root / candidate.path(suffix)) for suffix in suffixes):
-                return candidate
+            if not any(f"{stem}{suffix}".casefold() in taken for suffix in suffixes):
+                return Place(place.folder, stem)
         raise FileExistsError(f"{SAME_NAMES_MAX} files are named {place.stem!r}.")
 
     def _move(self, source: Path, target: Path) -> None:

@@ -1,0 +1,1 @@
+"""Who acts: supervised tasks that hear of events, do something in the world, and report it as commands."""
