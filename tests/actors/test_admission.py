@@ -4,11 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from tests.actors.world import GOOD, Finished, Hang, Pause, World, running
+from tests.actors.world import GOOD, Hang, Pause, World, running
 from tests.domain.builders import NETWORK
 from tests.virtual import run_virtual
 from umd.domain import commands as c
 from umd.domain.job import FINAL, State
+from umd.engine.protocol import Finished
 from umd.errors import QueueFull, ShuttingDown
 from umd.settings import Settings
 

@@ -206,11 +206,12 @@ async def running(
     settings: Settings | None = None,
     log: MemoryLog | None = None,
     *,
-    prepare: Callable[[World], None] = id,
+    prepare: Callable[[World], None] | None = None,
 ) -> AsyncIterator[World]:
     """A world from its start to its stop."""
     world = World(root, settings, log)
-    prepare(world)
+    if prepare is not None:
+        prepare(world)
     await world.start()
     try:
         yield world

@@ -88,6 +88,8 @@ def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ..
         return _submit(job, command)
     if job is None:
         raise NotFound("job", command.job_id)
+    if isinstance(command, c.Report):
+        _hold_current(job, command)
     match command:
         case c.StartAttempt():
             return _start(job, command)
@@ -101,8 +103,6 @@ def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ..
             return _retry(job, at)
         case c.RecordFilesDeleted():
             return _files_deleted(job, command)
-    _hold_current(job, command)
-    match command:
         case c.RecordMetadata():
             return (e.JobMetadata(command.attempt, command.metadata),)
         case c.EnterPhase():
@@ -152,7 +152,8 @@ def _cancel(job: Job) -> tuple[e.Event, ...]:
             return () if job.stop_intent == "cancel" else (e.JobStopping("cancel"),)
         case State.CANCELLED:
             return ()
-    raise _refused(job, "be cancelled")
+        case State.COMPLETED | State.FAILED:
+            raise _refused(job, "be cancelled")
 
 
 def _pause(job: Job) -> tuple[e.Event, ...]:
@@ -165,7 +166,8 @@ def _pause(job: Job) -> tuple[e.Event, ...]:
             return ()
         case State.STOPPING if job.stop_intent == "pause":
             return ()
-    raise _refused(job, "be paused")
+        case State.STOPPING | State.COMPLETED | State.FAILED | State.CANCELLED:
+            raise _refused(job, "be paused")
 
 
 def _resume(job: Job) -> tuple[e.Event, ...]:
@@ -174,7 +176,8 @@ def _resume(job: Job) -> tuple[e.Event, ...]:
             return (e.JobResumed(),)
         case State.QUEUED | State.RUNNING:
             return ()
-    raise _refused(job, "be resumed")
+        case State.STOPPING | State.COMPLETED | State.FAILED | State.CANCELLED:
+            raise _refused(job, "be resumed")
 
 
 def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
@@ -183,7 +186,8 @@ def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
             return (e.JobRetrying(job.attempt, at, requested=True),)
         case State.QUEUED:
             return ()
-    raise _refused(job, "be retried")
+        case State.RUNNING | State.STOPPING | State.PAUSED | State.COMPLETED:
+            raise _refused(job, "be retried")
 
 
 def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.Event, ...]:

@@ -38,6 +38,8 @@ class Files:
                     self._publish(job_id, fact.record.at)
                 case JobFilesDeleted():
                     self._withdraw(job_id)
+                case _:
+                    pass
 
     def get(self, path: str) -> StoredFile | None:
         """What the log knows under this path, relative to the storage root."""
