@@ -2,6 +2,7 @@
 
 import argparse
 import asyncio
+import signal
 import sys
 from pathlib import Path
 
@@ -46,20 +47,21 @@ EXAMPLES = {
 
 
 async def serve(port: int) -> None:
+    stopped = asyncio.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        # Set by hand: a shell starts background commands with SIGINT ignored, and Python would keep it so.
+        asyncio.get_running_loop().add_signal_handler(number, stopped.set)
     async with Site(port=port) as site:
         for heading, paths in EXAMPLES.items():
             print(f"\n{heading}:", *(f"  {site.url(path)}" for path in paths), sep="\n")
         print(f"\nThe plugin: PYTHONPATH={PLUGINS} yt-dlp {site.url('/site/video/any')}", flush=True)
-        await asyncio.Event().wait()
+        await stopped.wait()
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--port", type=int, default=8099, help="0 takes a free one (default: %(default)s)")
-    try:
-        asyncio.run(serve(parser.parse_args().port))
-    except KeyboardInterrupt:
-        print("\nStopped.")
+    asyncio.run(serve(parser.parse_args().port))
 
 
 if __name__ == "__main__":
