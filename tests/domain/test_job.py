@@ -337,6 +337,13 @@ def test_a_new_attempt_begins_with_no_files_and_no_error() -> None:
     assert (job.files, job.error, job.retry_at, job.started_at) == ((), None, None, AT)
 
 
+def test_a_job_that_is_cancelled_while_it_waits_for_its_retry_keeps_its_progress_and_shows_no_error() -> None:
+    job = job_after(QUEUED, STARTED, e.JobRetrying(1, AT, NETWORK, progress=PROGRESS), e.JobCancelled())
+
+    assert job is not None
+    assert (job.state, job.error, job.progress) == (State.CANCELLED, None, PROGRESS)
+
+
 def test_a_requested_retry_begins_to_count_anew() -> None:
     job = evolve(job_in(State.FAILED), e.JobRetrying(1, AT, requested=True), AT)
 

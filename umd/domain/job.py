@@ -314,7 +314,8 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
                 job,
                 state=State.CANCELLED,
                 stop_intent=None,
-                progress=event.progress,
+                progress=event.progress or job.progress,
+                error=None,
                 retry_at=None,
                 ended_at=at,
             )
@@ -323,7 +324,7 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
                 job,
                 state=State.PAUSED,
                 stop_intent=None,
-                progress=event.progress,
+                progress=event.progress or job.progress,
                 retry_at=None,
                 spent=_spent(job, at),
             )

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from umd.domain.events import Event
+from umd.domain.events import Event, JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
 from umd.log import Fact, Unknown
@@ -106,11 +106,13 @@ class Jobs:
         job_id = fact.record.stream.removeprefix("job-")
         entry = self._entries.get(job_id)
         event = fact.event
-        if event is None or isinstance(event, Unknown):
-            if entry is not None:
-                self._entries[job_id] = msgspec.structs.replace(entry, position=fact.record.position)
-            return
-        self._evolve(job_id, entry, event, fact)
+        if entry is None:
+            if isinstance(event, JobQueued):  # what begins in any other way cannot be read, and stays unknown
+                self._evolve(job_id, None, event, fact)
+        elif event is None or isinstance(event, Unknown):
+            self._entries[job_id] = msgspec.structs.replace(entry, position=fact.record.position)
+        else:
+            self._evolve(job_id, entry, event, fact)
 
     def _evolve(self, job_id: str, entry: Entry | None, event: Event, fact: Fact) -> None:
         record = fact.record
