@@ -1,0 +1,61 @@
+"""The one table of the routes, and that the handlers keep to it."""
+
+import msgspec
+import pytest
+
+from tests.api.world import PREFIX, URL, World, is_problem
+from umd.api.routes import ROUTES, Route
+
+
+def name(route: Route) -> str:
+    return f"{route.method} {route.path}"
+
+
+def path_of(route: Route, job_id: str = "0" * 26) -> str:
+    return route.path.removeprefix(PREFIX).replace("{id}", job_id).replace("{path:.+}", "videos/a.mp4")
+
+
+def test_every_route_lies_below_the_prefix_and_is_there_once() -> None:
+    assert all(route.path.startswith(f"{PREFIX}/") for route in ROUTES)
+    assert len({name(route) for route in ROUTES}) == len(ROUTES)
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=name)
+async def test_a_route_answers_as_the_table_says(world: World, route: Route) -> None:
+    job_id = await world.submit()
+    if route.path.endswith("/files/{path:.+}"):
+        await world.complete(job_id, {"videos/a.mp4": b"1"})
+    if route.path.endswith("/retry"):
+        await world.ask("DELETE", f"/download/{job_id}")
+    if route.path.endswith("/resume"):
+        await world.post(path=f"/download/{job_id}/pause")
+    data = b'{"url": "' + URL.encode() + b'"}' if route.body else None
+    headers = {"Content-Type": "application/json"}
+
+    async with world.session.request(
+        route.method, PREFIX + path_of(route, job_id), data=data, headers=headers
+    ) as answer:
+        assert answer.status == route.status
+        if isinstance(route.answer, str):
+            assert answer.content_type in (route.answer, "video/mp4")
+        else:
+            body = msgspec.json.decode(await answer.read(), type=dict[str, object])
+            assert body.keys() == set(route.answer.__struct_fields__)
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.query], ids=name)
+async def test_a_parameter_that_is_not_in_the_table_is_refused(world: World, route: Route) -> None:
+    data = b'{"url": "' + URL.encode() + b'"}' if route.body else None
+
+    answer = await world.ask(
+        route.method, f"{path_of(route)}?nope=1", data=data, headers={"Content-Type": "application/json"}
+    )
+
+    assert is_problem(answer, "invalid_query", 400)
+
+
+@pytest.mark.parametrize("route", [route for route in ROUTES if route.body], ids=name)
+async def test_a_field_that_is_not_in_the_table_is_refused(world: World, route: Route) -> None:
+    answer = await world.post({"nope": 1}, path=path_of(route))
+
+    assert "/nope" in [error["pointer"] for error in answer.json["errors"]]

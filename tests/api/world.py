@@ -1,0 +1,243 @@
+"""A real server on loopback, with everything behind it but the engine: no job starts by itself."""
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from aiohttp import ClientResponse, ClientSession
+from multidict import CIMultiDict
+
+from tests.domain.builders import DONE, LIMITS
+from umd.actors.admission import Admission
+from umd.api.context import Check, Context, Readiness
+from umd.api.server import Server
+from umd.api.sse import Hub, StreamLimits
+from umd.clock import SECOND, Micros, encode_id
+from umd.dispatcher import Dispatcher
+from umd.domain import commands as c
+from umd.domain import events as e
+from umd.live import Live
+from umd.log.memory import MemoryLog
+from umd.projections.files import Files
+from umd.projections.jobs import Entry, Jobs
+from umd.settings import Settings
+from umd.storage.volume import Volume
+
+DEADLINE_SEC = 10.0
+URL = "https://example.com/watch?v=1"
+PREFIX = "/api/v1"
+
+
+class HandClock:
+    """A clock that moves when it is told to, and ids that count."""
+
+    def __init__(self) -> None:
+        self.at: Micros = 1_700_000_000 * SECOND
+        self._ids = 0
+
+    def now(self) -> Micros:
+        return self.at
+
+    def new_id(self) -> str:
+        self._ids += 1
+        return encode_id(self._ids.to_bytes(16, "big"))
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What came over the wire."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401  # tests look into it
+        return msgspec.json.decode(self.body)
+
+
+@dataclass
+class World:
+    """The parts of the service behind the server, and short ways to make things happen."""
+
+    root: Path
+    settings: Settings = field(default_factory=lambda: Settings(port=0))
+    log: MemoryLog = field(default_factory=MemoryLog)
+    checks: dict[str, Callable[[], Any]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self.clock = HandClock()
+        self.jobs = Jobs()
+        self.files = Files()
+        self.live = Live()
+        self.volume = Volume(self.root)
+        self.dispatcher = Dispatcher(self.log, self.jobs, self.clock)
+        self.admission = Admission(self.settings, self.clock, self.jobs, lambda _job_id, _ended: None)
+        self.readiness = Readiness(self.clock.now())
+        self.readiness.phase = "ready"
+        self.hub = Hub(self.log, self.live, StreamLimits.of(self.settings))
+        self.server = Server(self.context, self.hub)
+
+    @property
+    def context(self) -> Context:
+        return Context(
+            settings=self.settings,
+            limits=LIMITS,
+            clock=self.clock,
+            dispatcher=self.dispatcher,
+            jobs=self.jobs,
+            log=self.log,
+            live=self.live,
+            admission=self.admission,
+            volume=self.volume,
+            files=self.files,
+            readiness=self.readiness,
+            checks=self.checks,
+        )
+
+    @asynccontextmanager
+    async def running(self) -> AsyncIterator["World"]:
+        self.volume.prepare()
+        await self.log.start(self.jobs.apply, self.files.apply)
+        self.log.follow(self.admission.apply)
+        self.hub.start()
+        await self.server.start()
+        self.port = self.server.port
+        try:
+            async with ClientSession(f"http://127.0.0.1:{self.port}") as self.session:
+                yield self
+        finally:
+            async with asyncio.timeout(DEADLINE_SEC):
+                await self.hub.close()
+                await self.server.stop()
+                await self.log.stop()
+
+    async def ask(self, method: str, path: str, **options: Any) -> Answer:  # noqa: ANN401  # aiohttp's
+        """One request below the prefix, answered whole."""
+        async with (
+            asyncio.timeout(DEADLINE_SEC),
+            self.session.request(method, PREFIX + path, **options) as got,
+        ):
+            return await _answer(got)
+
+    async def get(self, path: str, **headers: str) -> Answer:
+        return await self.ask(
+            "GET", path, headers={name.replace("_", "-"): text for name, text in headers.items()}
+        )
+
+    async def post(self, body: bytes | object = None, path: str = "/download", **headers: str) -> Answer:
+        """POST a body: bytes as they are, anything else as JSON."""
+        data = body if isinstance(body, bytes) else msgspec.json.encode(body)
+        named = {name.replace("_", "-"): text for name, text in headers.items()}
+        return await self.ask("POST", path, data=data, headers={"Content-Type": "application/json", **named})
+
+    async def submit(self, **fields: object) -> str:
+        """Accept a download; returns its id."""
+        answer = await self.post({"url": URL, **fields})
+        assert answer.status == 202, answer.body
+        job_id: str = answer.json["request_id"]
+        return job_id
+
+    async def execute(self, command: c.Command) -> Entry:
+        return await self.dispatcher.execute(command)
+
+    async def start(self, job_id: str) -> None:
+        await self.execute(c.StartAttempt(job_id, "2026.10.26"))
+
+    async def complete(self, job_id: str, files: Mapping[str, bytes] | None = None) -> list[e.File]:
+        """Let a job end well with these files."""
+        stored = [self.store(path, data) for path, data in (files or {"videos/a.mp4": b"0123456789"}).items()]
+        await self.start(job_id)
+        await self.execute(
+            c.CompleteAttempt(job_id, self.jobs.require(job_id).job.attempt, tuple(stored), DONE)
+        )
+        return stored
+
+    async def completed(self, files: Mapping[str, bytes]) -> str:
+        """A job that has left these files."""
+        job_id = await self.submit()
+        await self.complete(job_id, files)
+        return job_id
+
+    def store(self, path: str, data: bytes, mime_type: str = "video/mp4") -> e.File:
+        """Put a file onto the volume."""
+        target = self.root / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(data)
+        return e.File(path, len(data), hashlib.sha256(data).hexdigest(), mime_type, "mp4", "media")
+
+    @property
+    def connections(self) -> int:
+        """How many connections the server holds."""
+        server = self.server._runner.server
+        return len(server.connections) if server is not None else 0
+
+    async def raw(self, request: bytes) -> Answer:
+        """Send bytes as they are and read one answer."""
+        async with self.connected() as (reader, writer):
+            writer.write(request)
+            head = await reader.readuntil(b"\r\n\r\n")
+            length = int(parse(head).headers["Content-Length"])
+            return parse(head + await reader.readexactly(length))
+
+    async def exchange(self, request: bytes, *, close: bool = False) -> bytes:
+        """Send bytes as they are and read to the end; `close` ends our side after sending."""
+        async with self.connected() as (reader, writer):
+            writer.write(request)
+            if close:
+                writer.write_eof()
+            return await reader.read()
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """A connection of its own, under a deadline."""
+        async with asyncio.timeout(DEADLINE_SEC):
+            reader, writer = await asyncio.open_connection("127.0.0.1", self.port)
+            try:
+                yield reader, writer
+            finally:
+                writer.close()
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the others work until something is so."""
+    async with asyncio.timeout(DEADLINE_SEC):
+        while not condition():  # noqa: ASYNC110  # what is waited for has no event
+            await asyncio.sleep(0)
+
+
+def parse(answer: bytes) -> Answer:
+    """The first answer in what a connection brought."""
+    head, _, body = answer.partition(b"\r\n\r\n")
+    line, *fields = head.decode("latin-1").split("\r\n")
+    headers = CIMultiDict((name, text) for name, _, text in (entry.partition(": ") for entry in fields))
+    return Answer(int(line.split()[1]), headers, body)
+
+
+def is_problem(answer: Answer, code: str, status: int) -> bool:
+    """Whether the answer is a problem of this code, as the contract describes it."""
+    body = answer.json
+    assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
+    assert {"type", "title", "status", "detail", "code", "request_id"} <= body.keys()
+    assert body["request_id"] == answer.headers["X-Request-ID"]
+    assert body["status"] == answer.status
+    return (body["code"], answer.status) == (code, status)
+
+
+def healthy(**details: str) -> Callable[[], Any]:
+    """A check that is content."""
+
+    async def check() -> Check:
+        return Check("healthy", "All is well.", dict(details))
+
+    return check
+
+
+async def _answer(got: ClientResponse) -> Answer:
+    return Answer(got.status, got.headers, await got.read())

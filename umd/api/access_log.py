@@ -1,0 +1,51 @@
+"""One log line for each request: what was asked, what came of it, how long it took. Never a query."""
+
+import asyncio
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+UNMATCHED = "unmatched"
+UNREADABLE = "unreadable"
+CLIENT_GONE = 499
+"""The status that nginx made customary for a client that went away before it was answered."""
+
+_log = structlog.get_logger(__name__)
+
+
+@web.middleware
+async def access_log(request: web.Request, handler: Handler) -> web.StreamResponse:
+    began = asyncio.get_running_loop().time()
+    response: web.StreamResponse | None = None
+    try:
+        response = await handler(request)
+        return response
+    finally:
+        note(request.method, _template(request), response, asyncio.get_running_loop().time() - began)
+
+
+def note(method: str, route: str, response: web.StreamResponse | None, duration_sec: float) -> None:
+    """Log an answer; None is one that nobody waited for."""
+    status = CLIENT_GONE if response is None else response.status
+    write = _log.warning if status >= 500 else _log.debug if "/health" in route else _log.info  # noqa: PLR2004
+    write(
+        "http.request",
+        method=method,
+        route=route,
+        status=status,
+        duration_ms=round(duration_sec * 1_000, 3),
+        bytes=_size(method, response),
+    )
+
+
+def _template(request: web.Request) -> str:
+    """The route as it is written in the table: a path would be without bounds, and may hold a secret."""
+    resource = request.match_info.route.resource
+    return UNMATCHED if resource is None else resource.canonical
+
+
+def _size(method: str, response: web.StreamResponse | None) -> int | None:
+    if response is None or method == "HEAD":
+        return None
+    return response.body_length if response.content_length is None else response.content_length

@@ -1,0 +1,61 @@
+"""What the handlers work with: built once by `umd.app`, handed to each handler, nothing global."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+import msgspec
+from aiohttp import web
+
+from umd.actors.admission import Admission
+from umd.clock import Clock, Micros
+from umd.dispatcher import Dispatcher
+from umd.domain.events import Limits
+from umd.live import Live
+from umd.log import EventLog
+from umd.projections.files import Files
+from umd.projections.jobs import Jobs
+from umd.settings import Settings
+from umd.storage.volume import Volume
+
+CheckStatus = Literal["healthy", "degraded", "unhealthy"]
+
+
+Details = dict[str, str | int | float | bool | None]
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What a component says of itself."""
+
+    status: CheckStatus
+    message: str
+    details: Details = {}
+
+
+class Readiness:
+    """Whether the service takes work: `umd.app` notes it here, the probes tell it."""
+
+    def __init__(self, started_at: Micros) -> None:
+        self.started_at = started_at
+        self.phase: Literal["starting", "ready", "stopping"] = "starting"
+
+
+@dataclass(frozen=True)
+class Context:
+    """The parts of the service that the wire shows. `limits` are a job's where its request names none."""
+
+    settings: Settings
+    limits: Limits
+    clock: Clock
+    dispatcher: Dispatcher
+    jobs: Jobs
+    log: EventLog
+    live: Live
+    admission: Admission
+    volume: Volume
+    files: Files
+    readiness: Readiness
+    checks: Mapping[str, Callable[[], Awaitable[Check]]]
+
+
+CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)

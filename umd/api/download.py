@@ -1,0 +1,209 @@
+"""The downloads: accept, show, list, cancel, pause, resume, retry."""
+
+import asyncio
+import base64
+import binascii
+import re
+from contextlib import nullcontext
+from hashlib import blake2b
+from typing import Annotated
+
+import msgspec
+from aiohttp import web
+
+from umd.api import answers, links, views
+from umd.api.context import CONTEXT, Context
+from umd.api.decoding import NoQuery, read_body, read_query
+from umd.api.problems import HttpRefusal
+from umd.api.request_id import REQUEST_ID
+from umd.clock import encode_id, rfc3339
+from umd.domain import limits, validation
+from umd.domain.commands import (
+    CancelDownload,
+    Command,
+    PauseDownload,
+    ResumeDownload,
+    RetryDownload,
+    SubmitDownload,
+)
+from umd.domain.job import State
+from umd.domain.options import DownloadRequest
+from umd.errors import NotFound
+from umd.projections.jobs import Entry
+
+STOP_WAIT_SEC = 10
+"""An attempt's processes are gone within five seconds; twice that is a fault, and is not waited for."""
+
+_JOB_ID = re.compile(r"[0-9a-z]{26}")
+_KEY = re.compile(r"[\x21-\x7e]{1,255}")
+
+
+class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which jobs to list."""
+
+    status: tuple[views.Status, ...] = ()
+    limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
+    cursor: Annotated[str, msgspec.Meta(max_length=32)] | None = None
+
+
+async def submit(request: web.Request) -> web.Response:
+    """Accept a download. With an `Idempotency-Key`, a repeat meets the job of the first time."""
+    context = request.app[CONTEXT]
+    read_query(request, NoQuery)
+    body = await read_body(request, DownloadRequest)
+    validation.check(body)
+    command = _command(request, context, body)
+    known = context.jobs.get(command.job_id) is not None
+    with nullcontext() if known else context.admission.intake():
+        entry = await context.dispatcher.execute(command, correlation=request[REQUEST_ID])
+    base = links.base_url(request, context.settings)
+    return answers.answer(
+        views.show_accepted(entry.job, base),
+        status=202,
+        headers={"Location": links.download(base, entry.job.job_id)},
+    )
+
+
+async def show(request: web.Request) -> web.Response:
+    """A job as it is now."""
+    context = request.app[CONTEXT]
+    read_query(request, NoQuery)
+    return _answer(request, context, find(request, context))
+
+
+async def history(request: web.Request) -> web.Response:
+    """The jobs, newest first."""
+    context = request.app[CONTEXT]
+    query = read_query(request, HistoryQuery)
+    before = None if query.cursor is None else _position(query.cursor)
+    page = context.jobs.page(limit=query.limit, before=before, states=views.states(query.status))
+    base = links.base_url(request, context.settings)
+    items = [views.show(entry, context, base) for entry in page.entries]
+    return answers.answer(views.DownloadList(items, None if page.next is None else _cursor(page.next)))
+
+
+async def cancel(request: web.Request) -> web.Response:
+    """Cancel a job; answers when none of its processes is left."""
+    entry = await _stop(request, CancelDownload(job_id(request)))
+    gone = entry.job.state is not State.STOPPING
+    return answers.answer(
+        views.CancelResponse(
+            entry.job.job_id,
+            views.status(entry.job),
+            1,
+            "The job is cancelled." if gone else "The job is being cancelled; its processes still run.",
+            rfc3339(request.app[CONTEXT].clock.now()),
+        ),
+        status=200 if gone else 202,
+    )
+
+
+async def pause(request: web.Request) -> web.Response:
+    """Let a job rest; answers when none of its processes is left."""
+    entry = await _stop(request, PauseDownload(job_id(request)))
+    return _answer(request, request.app[CONTEXT], entry)
+
+
+async def resume(request: web.Request) -> web.Response:
+    """Put a paused job back into the queue."""
+    entry = await _execute(request, ResumeDownload(job_id(request)))
+    return _answer(request, request.app[CONTEXT], entry)
+
+
+async def retry(request: web.Request) -> web.Response:
+    """Put a failed or cancelled job back into the queue."""
+    entry = await _execute(request, RetryDownload(job_id(request)))
+    return _answer(request, request.app[CONTEXT], entry, status=202)
+
+
+def owner(_request: web.Request) -> str:
+    """Whom a request's jobs belong to."""
+    return "anonymous"
+
+
+def job_id(request: web.Request) -> str:
+    """The id in the path. Raises `NotFound` for what cannot be one."""
+    named = request.match_info["id"]
+    if not _JOB_ID.fullmatch(named):
+        raise NotFound("job", named[:64])
+    return named
+
+
+def find(request: web.Request, context: Context) -> Entry:
+    """The job that the path names. Raises `NotFound`."""
+    return context.jobs.require(job_id(request))
+
+
+def _command(request: web.Request, context: Context, body: DownloadRequest) -> SubmitDownload:
+    whose = owner(request)
+    key = _idempotency_key(request)
+    return SubmitDownload(
+        context.clock.new_id() if key is None else _keyed_id(whose, key),
+        request=body,
+        limits=limits.resolve(body, context.limits),
+        owner=whose,
+        body_hash=None if key is None else _fingerprint(body),
+    )
+
+
+def _idempotency_key(request: web.Request) -> str | None:
+    keys = request.headers.getall("Idempotency-Key", ())
+    if not keys:
+        return None
+    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
+        raise HttpRefusal(
+            "malformed_request", "An Idempotency-Key has 1 to 255 visible ASCII characters, and comes once."
+        )
+    return keys[0]
+
+
+def _keyed_id(whose: str, key: str) -> str:
+    """The id of the job that a key stands for. No table of keys is needed: the stream itself is the entry."""
+    return encode_id(blake2b(f"{whose}\0{key}".encode(), digest_size=16).digest())
+
+
+def _fingerprint(body: DownloadRequest) -> str:
+    """A hash of what the client asked for. Defaults are left out, so that a release may add fields."""
+    asked = {
+        field.name: value
+        for field in msgspec.structs.fields(body)
+        if (value := getattr(body, field.name)) != field.default
+    }
+    return blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=16).hexdigest()
+
+
+async def _execute(request: web.Request, command: Command) -> Entry:
+    context = request.app[CONTEXT]
+    read_query(request, NoQuery)
+    return await context.dispatcher.execute(command, correlation=request[REQUEST_ID])
+
+
+async def _stop(request: web.Request, command: CancelDownload | PauseDownload) -> Entry:
+    """Execute a command that ends processes, and wait until they are gone, or for too long."""
+    entry = await _execute(request, command)
+    jobs = request.app[CONTEXT].jobs
+    try:
+        async with asyncio.timeout(STOP_WAIT_SEC):
+            return await jobs.when(command.job_id, lambda job: job.state is not State.STOPPING)
+    except TimeoutError:
+        return entry
+
+
+def _answer(request: web.Request, context: Context, entry: Entry, *, status: int = 200) -> web.Response:
+    base = links.base_url(request, context.settings)
+    return answers.encoded(views.encode_download(entry, context, base), status=status)
+
+
+def _cursor(position: int) -> str:
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
+
+
+def _position(cursor: str) -> int:
+    """The position in a cursor. Raises `HttpRefusal` for one that this service did not make."""
+    try:
+        position = int(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
+    except (ValueError, binascii.Error):
+        position = 0
+    if position < 1 or _cursor(position) != cursor:
+        raise HttpRefusal("invalid_query", "The cursor is none that this service gave out.")
+    return position

@@ -1,0 +1,185 @@
+"""Errors as the wire shows them: `application/problem+json` (RFC 9457), and the one place for statuses."""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import NamedTuple
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from umd.api import answers
+from umd.api.request_id import REQUEST_ID
+from umd.errors import Conflict, FieldError, InvalidInput, LogFailed, UmdError
+
+CONTENT_TYPE = "application/problem+json"
+UNREADABLE = "UNKNOWN"
+"""The method that aiohttp gives to a request that it could not read."""
+
+INTERNAL_DETAIL = "The service failed on this request. Its log tells more under the request's id."
+
+_log = structlog.get_logger(__name__)
+
+
+class Meaning(NamedTuple):
+    """What a code stands for. `retry_after` is in seconds, for what passes by itself."""
+
+    status: int
+    title: str
+    retry_after: int | None = None
+
+
+MEANINGS: Mapping[str, Meaning] = MappingProxyType(
+    {
+        "malformed_request": Meaning(400, "The request is not valid HTTP"),
+        "malformed_json": Meaning(400, "The body is not valid JSON"),
+        "invalid_query": Meaning(400, "A query parameter is not valid"),
+        "not_found": Meaning(404, "There is no such resource"),
+        "job_not_found": Meaning(404, "There is no such job"),
+        "file_not_found": Meaning(404, "There is no such file"),
+        "method_not_allowed": Meaning(405, "The resource does not know this method"),
+        "not_acceptable": Meaning(406, "The resource has no form that is accepted"),
+        "request_timeout": Meaning(408, "The request took too long to arrive"),
+        "invalid_state": Meaning(409, "The state of the resource does not allow this"),
+        "file_expired": Meaning(410, "The file was deleted"),
+        "precondition_failed": Meaning(412, "A precondition of the request is not met"),
+        "body_too_large": Meaning(413, "The body is too large"),
+        "uri_too_long": Meaning(414, "The address is too long"),
+        "unsupported_media_type": Meaning(415, "The body has a type that is not taken here"),
+        "range_not_satisfiable": Meaning(416, "The file has no such range"),
+        "expectation_failed": Meaning(417, "The expectation cannot be met"),
+        "validation_error": Meaning(422, "A field of the request is not valid"),
+        "idempotency_key_reused": Meaning(422, "The Idempotency-Key came with another body before"),
+        "headers_too_large": Meaning(431, "The headers are too large"),
+        "internal": Meaning(500, "The service failed"),
+        "queue_full": Meaning(503, "The service has as much to do as it can hold", 10),
+        "shutting_down": Meaning(503, "The service is stopping", 5),
+        "storage_full": Meaning(507, "There is no space left", 60),
+    }
+)
+"""A code means one status everywhere."""
+
+CODES = frozenset(MEANINGS)
+"""Every code that an answer can have."""
+
+_SHOWN_AS: Mapping[type[UmdError], str] = MappingProxyType(
+    {Conflict: "invalid_state", LogFailed: "shutting_down"}
+)
+"""Errors whose own code says nothing to a client. After `LogFailed` the process ends, to replay the log."""
+
+_ROUTER = MappingProxyType(
+    {
+        400: "malformed_request",
+        404: "not_found",
+        405: "method_not_allowed",
+        413: "body_too_large",
+        415: "unsupported_media_type",
+        417: "expectation_failed",
+    }
+)
+"""What aiohttp refuses by itself."""
+
+
+class HttpRefusal(Exception):
+    """A request that HTTP's own rules turn down, with one of `CODES`."""
+
+    def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(detail)
+        self.code = code
+        self.headers = headers
+
+
+class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The body of an error. `instance` is the path that was asked for, where it could be read."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    code: str
+    request_id: str
+    instance: str | None = None
+    errors: tuple[FieldError, ...] | None = None
+    retry_after: int | None = None
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    try:
+        return await handler(request)
+    except Exception as error:  # the edge of a request: whatever it was, it is answered as a problem
+        if isinstance(error, web.HTTPException) and error.status < 400:  # noqa: PLR2004  # not an error
+            raise
+        if request.writer.output_size > 0:  # a stream has begun: all that is left is to cut it off
+            _note_cut(error)
+            raise ConnectionResetError from error
+        return explain(request, error)
+
+
+def explain(request: web.BaseRequest, error: Exception) -> web.Response:
+    """The answer to a request that ended with this error."""
+    match error:
+        case HttpRefusal():
+            return problem(request, error.code, str(error), headers=error.headers)
+        case InvalidInput():
+            return problem(request, error.code, str(error), errors=error.errors)
+        case UmdError():
+            return _explain_own(request, error)
+        case web.HTTPException() if error.status in _ROUTER:
+            allow = error.headers.get("Allow")
+            headers = {"Allow": allow} if allow else None
+            return problem(request, _ROUTER[error.status], _detail(error), headers=headers)
+    _log.error("http.bug", exc_info=error)
+    return problem(request, "internal", INTERNAL_DETAIL)
+
+
+def problem(
+    request: web.BaseRequest,
+    code: str,
+    detail: str,
+    *,
+    errors: tuple[FieldError, ...] | None = None,
+    headers: Mapping[str, str] | None = None,
+) -> web.Response:
+    """A problem of one of the `CODES`."""
+    status, title, retry_after = MEANINGS[code]
+    body = Problem(
+        f"urn:umd:problem:{code}",
+        title,
+        status,
+        _text(detail),
+        code,
+        request[REQUEST_ID],
+        None if request.method == UNREADABLE else _text(request.rel_url.raw_path),
+        errors,
+        retry_after,
+    )
+    extra = {"Content-Type": CONTENT_TYPE, **(headers or {})}
+    if retry_after is not None:
+        extra["Retry-After"] = str(retry_after)
+    return answers.encoded(msgspec.json.encode(body), status=status, headers=extra)
+
+
+def _explain_own(request: web.BaseRequest, error: UmdError) -> web.Response:
+    code = _SHOWN_AS.get(type(error), error.code)
+    if code not in CODES or code == "internal":
+        _log.error("http.failed", exc_info=error)
+        return problem(request, "internal", INTERNAL_DETAIL)
+    if MEANINGS[code].status == 503:  # noqa: PLR2004
+        _log.warning("http.unavailable", reason=str(error))
+    return problem(request, code, str(error))
+
+
+def _detail(error: web.HTTPException) -> str:
+    return f"{MEANINGS[_ROUTER[error.status]].title}."
+
+
+def _note_cut(error: Exception) -> None:
+    if not isinstance(error, ConnectionError):
+        _log.error("http.stream_broken", exc_info=error)
+
+
+def _text(text: str) -> str:
+    """Text as JSON can carry it: bytes that were no UTF-8 have come as lone surrogates."""
+    return text.encode(errors="backslashreplace").decode()

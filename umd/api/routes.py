@@ -1,0 +1,135 @@
+"""Every resource in one table, which the router, the OpenAPI document and the tests of the docs share."""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+
+import msgspec
+from aiohttp import web
+
+from umd.api import download, events, files, health, job_logs, log, views
+from umd.api.decoding import NoQuery
+from umd.domain.options import DownloadRequest
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Type = type[msgspec.Struct]
+
+STREAM = "text/event-stream"
+
+
+@dataclass(frozen=True)
+class Route:
+    """One method of one resource.
+
+    `answer` is the JSON that success brings, or a media type where it is none. `query` is None where the
+    handler makes its own sense of the parameters. What can be had with GET answers HEAD, too, unless it is
+    a stream.
+    """
+
+    method: str
+    path: str
+    handler: Handler
+    summary: str
+    answer: Type | str
+    status: int = 200
+    body: Type | None = None
+    query: Type | None = NoQuery
+
+    @property
+    def methods(self) -> tuple[str, ...]:
+        """The methods that the router is told of."""
+        asks = self.method == "GET" and self.answer != STREAM
+        return ("GET", "HEAD") if asks else (self.method,)
+
+
+ROUTES: tuple[Route, ...] = (
+    Route(
+        "POST",
+        "/api/v1/download",
+        download.submit,
+        "Accept one download",
+        views.DownloadResponse,
+        status=202,
+        body=DownloadRequest,
+    ),
+    Route(
+        "GET",
+        "/api/v1/download",
+        download.history,
+        "List the downloads, newest first",
+        views.DownloadList,
+        query=download.HistoryQuery,
+    ),
+    Route("GET", "/api/v1/download/{id}", download.show, "Show a download", views.DownloadResponse),
+    Route("DELETE", "/api/v1/download/{id}", download.cancel, "Cancel a download", views.CancelResponse),
+    Route(
+        "POST",
+        "/api/v1/download/{id}/retry",
+        download.retry,
+        "Put a failed or cancelled download back into the queue",
+        views.DownloadResponse,
+        status=202,
+    ),
+    Route(
+        "POST",
+        "/api/v1/download/{id}/pause",
+        download.pause,
+        "Let a download rest",
+        views.DownloadResponse,
+    ),
+    Route(
+        "POST",
+        "/api/v1/download/{id}/resume",
+        download.resume,
+        "Go on with a download",
+        views.DownloadResponse,
+    ),
+    Route(
+        "GET",
+        "/api/v1/download/{id}/logs",
+        job_logs.logs,
+        "Show the log lines of a download",
+        views.LogsResponse,
+        query=job_logs.LogsQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/download/{id}/events",
+        events.job_events,
+        "Follow a download",
+        STREAM,
+        query=None,
+    ),
+    Route("GET", "/api/v1/events", events.all_events, "Follow everything", STREAM, query=None),
+    Route("GET", "/api/v1/log", log.rows, "Show rows of the event log", log.LogPage, query=log.LogQuery),
+    Route(
+        "GET",
+        "/api/v1/files/{path:.+}",
+        files.fetch,
+        "Fetch a file, whole or in part",
+        "application/octet-stream",
+    ),
+    Route(
+        "GET",
+        "/api/v1/health",
+        health.health,
+        "Show how every component is",
+        health.HealthResponse,
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/api/v1/health/live",
+        health.live,
+        "Say that the service lives",
+        health.ProbeResponse,
+        query=None,
+    ),
+    Route(
+        "GET",
+        "/api/v1/health/ready",
+        health.ready,
+        "Say whether it takes work",
+        health.ProbeResponse,
+        query=None,
+    ),
+)

@@ -1,0 +1,91 @@
+"""The HTTP server: the application with its middlewares and routes, and the one lifecycle."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+
+from aiohttp import web
+
+from umd.api import problems
+from umd.api.access_log import access_log
+from umd.api.connection import Connection
+from umd.api.context import CONTEXT, Context
+from umd.api.decoding import BODY_BYTES_MAX
+from umd.api.request_id import identify, label, request_id, stamp
+from umd.api.routes import ROUTES
+from umd.api.sse import HUB, Hub
+from umd.clock import Clock
+
+BACKLOG = 1_024
+STOP_WAIT_SEC = 5
+
+MIDDLEWARES = (request_id, access_log, problems.problems)
+"""From the outside to the inside."""
+
+
+def application(context: Context, hub: Hub) -> web.Application:
+    """The routes, behind the middlewares."""
+    app = web.Application(middlewares=MIDDLEWARES, client_max_size=BODY_BYTES_MAX)
+    app[CONTEXT] = context
+    app[HUB] = hub
+    app.on_response_prepare.append(stamp)
+    for route in ROUTES:
+        for method in route.methods:
+            app.router.add_route(method, route.path, route.handler)
+    return app
+
+
+class Server:
+    """Listens where the settings say.
+
+    `start` returns when requests are taken. `stop` takes no new ones, lets those that run end for
+    `STOP_WAIT_SEC`, cuts off the rest, and is complete when it returns; it may be called twice, and before
+    `start`.
+    """
+
+    def __init__(self, context: Context, hub: Hub) -> None:
+        self._context = context
+        self._runner = web.AppRunner(
+            application(context, hub), handler_cancellation=True, shutdown_timeout=STOP_WAIT_SEC
+        )
+        self._listener: asyncio.Server | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on, also where the settings left the choice to the system."""
+        assert self._listener is not None, "the server has been started"  # noqa: S101
+        port: int = self._listener.sockets[0].getsockname()[1]
+        return port
+
+    async def start(self) -> None:
+        """Listen. Raises `OSError` when the address cannot be had."""
+        await self._runner.setup()
+        server = self._runner.server
+        assert server is not None, "the runner has been set up"  # noqa: S101
+        server.request_handler = _guarded(server.request_handler, self._context.clock)
+        settings = self._context.settings
+        self._listener = await asyncio.get_running_loop().create_server(
+            lambda: Connection(server, self._context.clock), settings.host, settings.port, backlog=BACKLOG
+        )
+
+    async def stop(self) -> None:
+        if self._listener is not None:
+            self._listener.close()
+        await self._runner.cleanup()
+
+
+BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
+
+
+def _guarded(handle: BaseHandler, clock: Clock) -> BaseHandler:
+    """aiohttp refuses an unknown `Expect` before any middleware runs: answer that as a problem, too."""
+
+    async def guarded(request: web.BaseRequest) -> web.StreamResponse:
+        try:
+            return await handle(request)
+        except web.HTTPException as error:
+            identify(request, clock)
+            answer = problems.explain(request, error)
+            label(request, answer)
+            return answer
+
+    return guarded
