@@ -1,0 +1,82 @@
+"""What the documentation lists is what there is."""
+
+import re
+from pathlib import Path
+from typing import get_args
+
+import pytest
+
+from scripts import settings_docs
+from umd.api import problems
+from umd.api.routes import ROUTES
+from umd.domain.events import AnyJobEvent
+from umd.domain.faults import RETRYABLE
+from umd.domain.naming import VARIABLES
+from umd.domain.options import DownloadRequest
+
+ROOT = Path(__file__).parent.parent
+API = (ROOT / "docs" / "api.md").read_text()
+
+
+def section(title: str) -> str:
+    """The text below a heading."""
+    return API.split(f"## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def listed(title: str) -> set[str]:
+    """What stands in backquotes in the tables below a heading."""
+    rows = [line for line in section(title).splitlines() if line.startswith("|")]
+    return {name for row in rows for name in re.findall(r"`([^`]+)`", row)}
+
+
+def first_column(title: str) -> set[str]:
+    return set(re.findall(r"^\| `([^`]+)`", section(title), re.MULTILINE))
+
+
+def test_every_route_is_documented_and_no_other() -> None:
+    routes = {f"{route.method} {route.path}" for route in ROUTES if route.method != "HEAD"}
+
+    assert first_column("Routes") == {re.sub(r":[^}]*}", "}", route) for route in routes}
+
+
+def test_every_event_type_is_documented_and_no_other() -> None:
+    types = {member.__struct_config__.tag for member in get_args(AnyJobEvent)}
+
+    assert first_column("Events") == {*types, "job.progress"}
+
+
+def test_every_error_code_is_documented_and_no_other() -> None:
+    assert listed("Errors") == problems.CODES
+
+
+def test_every_fault_is_documented_with_whether_it_is_retried() -> None:
+    documented = dict(
+        re.findall(r"^\| `(\w+)` \| (yes|no) \|", section("Codes of a failed download"), re.MULTILINE)
+    )
+
+    assert documented == {code: "yes" if retryable else "no" for code, retryable in RETRYABLE.items()}
+
+
+def test_every_documented_field_exists() -> None:
+    assert first_column("A download request") <= set(DownloadRequest.__struct_fields__)
+
+
+def test_every_variable_of_a_template_is_documented() -> None:
+    for name in VARIABLES:
+        assert f"`{{{name}}}`" in API
+
+
+@pytest.mark.parametrize(
+    ("path", "expected"),
+    [("docs/settings.md", settings_docs.markdown()), (".env.example", settings_docs.example())],
+)
+def test_the_settings_are_documented_as_they_are(path: str, expected: str) -> None:
+    assert (ROOT / path).read_text() == expected, "run `python scripts/settings_docs.py`"
+
+
+def test_the_readme_fits_its_first_minute() -> None:
+    lines = (ROOT / "README.md").read_text().splitlines()
+
+    assert len(lines) <= 150
+    assert "$ make run" in "\n".join(lines[:20])
+    assert "curl" in "\n".join(lines[:25])

@@ -1,0 +1,206 @@
+"""Builds every object once, starts them in order and stops them in the reverse order; nothing is global."""
+
+import asyncio
+import gc
+import logging
+import signal
+from collections.abc import Awaitable, Callable
+
+import structlog
+
+from umd import __version__
+from umd.actors.actor import Actor
+from umd.actors.admission import Admission
+from umd.actors.cleanup import Cleanup
+from umd.actors.crew import Crew
+from umd.actors.job import Workshop
+from umd.actors.recovery import recover
+from umd.actors.supervisor import Supervisor
+from umd.api.checks import Checks
+from umd.api.context import Context, Readiness
+from umd.api.server import Server
+from umd.api.sse import Hub, StreamLimits
+from umd.clock import Clock, SystemClock
+from umd.dispatcher import Dispatcher
+from umd.domain.events import Limits
+from umd.engine import config as engine_config
+from umd.engine import ffmpeg, runner
+from umd.engine.notices import Notice
+from umd.errors import LogError, LogLocked
+from umd.live import Live
+from umd.log.sqlite import SqliteLog
+from umd.projections.files import Files
+from umd.projections.jobs import Jobs
+from umd.settings import Settings
+from umd.storage.volume import Volume
+from umd.telemetry.logging import configure
+
+EXIT_CLEAN = 0
+EXIT_FAULT = 70
+EXIT_LOCKED = 75
+
+_log = structlog.get_logger(__name__)
+
+
+async def serve(settings: Settings) -> int:
+    """Run the service until a signal or a fault ends it; returns the exit code."""
+    configure(settings.log_level, settings.log_format)
+    app = App(settings)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, app.end)
+    try:
+        await app.start()
+        fault = await app.ended()
+    except LogLocked as locked:
+        _log.error("app.locked", reason=str(locked))
+        return EXIT_LOCKED
+    except LogError as broken:
+        _log.error("app.log_unusable", reason=str(broken))
+        return EXIT_FAULT
+    finally:
+        await app.stop()
+    if fault is not None:
+        _log.critical("app.fault", exc_info=fault)
+        return EXIT_FAULT
+    return EXIT_CLEAN
+
+
+class App:
+    """The service. `stop` is complete when it returns, and undoes however much of `start` was done."""
+
+    def __init__(self, settings: Settings, clock: Clock | None = None) -> None:
+        self._settings = settings
+        self._clock = clock or SystemClock()
+        self._end: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
+        self._stops: list[Callable[[], Awaitable[object]]] = []
+        self._volume = Volume(settings.root)
+        self._log = SqliteLog(settings.root / "log", on_failure=self.fail)
+        self._jobs = Jobs()
+        self._files = Files()
+        self._live = Live()
+        self._readiness = Readiness(self._clock.now())
+        self._dispatcher = Dispatcher(self._log, self._jobs, self._clock)
+        self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
+        self._workers = Supervisor("jobs", self.fail)
+        self._hub = Hub(self._log, self._live, StreamLimits.of(settings))
+
+    @property
+    def port(self) -> int:
+        """The port that the service listens on."""
+        return self._server.port
+
+    async def start(self) -> None:
+        """Fold the log, settle what was left in the middle, then act, then listen.
+
+        Raises `LogLocked` when another server holds the log, and other errors of the tree or `OSError` when
+        the service cannot run here.
+        """
+        began = asyncio.get_running_loop().time()
+        await asyncio.to_thread(self._volume.prepare)
+        self._stops.append(self._log.stop)
+        await self._log.start(self._jobs.apply, self._files.apply)
+        await self._start_engine()
+        await recover(self._workshop)
+        await self._start_serving()
+        self._start_actors()
+        gc.freeze()  # what the log was folded into stays: the collector need not look at it again
+        self._readiness.phase = "ready"
+        _log.info(
+            "app.ready",
+            version=__version__,
+            port=self.port,
+            data_dir=str(self._settings.root),
+            position=self._log.head,
+            seconds=round(asyncio.get_running_loop().time() - began, 3),
+        )
+
+    async def ended(self) -> BaseException | None:
+        """Wait until the service is to stop; what made it, None for a request."""
+        return await asyncio.shield(self._end)
+
+    def end(self) -> None:
+        """Ask the service to stop."""
+        if not self._end.done():
+            self._end.set_result(None)
+
+    def fail(self, fault: BaseException) -> None:
+        """Stop the service because it cannot go on: the platform starts it anew, and the log is replayed."""
+        if not self._end.done():
+            self._end.set_result(fault)
+
+    async def stop(self) -> None:
+        """Take no new work, interrupt what runs so that it can go on later, and close the log last."""
+        self._readiness.phase = "stopping"
+        while self._stops:
+            await self._stops.pop()()
+
+    async def _start_engine(self) -> None:
+        """Only now that the log is ours: what earlier runs left alive is ended here."""
+        tools = await asyncio.to_thread(ffmpeg.find, engine_config.scratch_folder(self._settings))
+        self._tools = tools
+        config = engine_config.configure(self._settings, tools)
+        self._engine = runner.create(config, self._settings.engine_mode, _note_engine)
+        self._stops.append(self._engine.stop)
+        await self._engine.start()
+        self._workshop = Workshop(
+            self._dispatcher,
+            self._jobs,
+            self._engine,
+            self._volume,
+            self._live,
+            self._clock,
+            self._settings.stall_timeout_sec,
+        )
+        self._crew = Crew(self._workshop, self._workers)
+        self._admission = Admission(self._settings, self._clock, self._jobs, self._crew.start_job)
+
+    async def _start_serving(self) -> None:
+        """Listen before anybody acts, so that the server outlives the actors when the service stops."""
+        context = Context(
+            settings=self._settings,
+            limits=_default_limits(self._settings),
+            clock=self._clock,
+            dispatcher=self._dispatcher,
+            jobs=self._jobs,
+            log=self._log,
+            live=self._live,
+            admission=self._admission,
+            volume=self._volume,
+            files=self._files,
+            readiness=self._readiness,
+            checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),
+        )
+        self._hub.start()
+        self._server = Server(context, self._hub)
+        self._stops += [self._server.stop, self._hub.close]
+        await self._server.start()
+
+    def _start_actors(self) -> None:
+        cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
+        for follower in (self._admission.apply, self._crew.apply, cleanup.apply):
+            self._log.follow(follower)
+        self._stops += [self._root.stop, self._stop_crew]
+        for actor in (self._admission, cleanup):
+            self._keep(actor)
+
+    def _keep(self, actor: Actor[None]) -> None:
+        self._root.start(actor.name, lambda: actor)
+
+    async def _stop_crew(self) -> None:
+        self._admission.close()
+        await self._crew.stop(self._settings.drain_sec)
+
+
+def _default_limits(settings: Settings) -> Limits:
+    return Limits(
+        timeout_sec=settings.default_timeout_sec,
+        retries=settings.max_retries,
+        retry_base_sec=settings.retry_base_sec,
+        retention_sec=settings.retention_sec,
+    )
+
+
+def _note_engine(notice: Notice) -> None:
+    level = logging.DEBUG if notice.what in ("child_started", "child_ended") else logging.INFO
+    _log.log(level, f"engine.{notice.what}", pid=notice.pid, detail=notice.detail)
