@@ -1,0 +1,147 @@
+"""The event streams of the API: one job's, and that of everything.
+
+What a stream is made of stands in `umd.api.sse`; here stands what its topics are, and from where a client
+resumes: https://html.spec.whatwg.org/multipage/server-sent-events.html#the-last-event-id-header
+"""
+
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final, get_args
+
+import msgspec
+from aiohttp import web
+
+from umd.api import download, links, views
+from umd.api import sse_frames as frames
+from umd.api.context import CONTEXT, Context
+from umd.api.decoding import read_query
+from umd.api.download import _cursor
+from umd.api.problems import HttpRefusal
+from umd.api.sse import HUB
+from umd.api.sse_stream import PAGE_ROWS
+from umd.domain.events import AnyJobEvent, JobCancelled, JobCompleted, JobFailed
+from umd.domain.job import FINAL
+from umd.domain.job import stream as stream_of
+from umd.log import Record
+
+
+def _tags(events: Iterable[type]) -> frozenset[str]:
+    return frozenset(event.__struct_config__.tag for event in events)  # type: ignore[attr-defined]
+
+
+FINAL_TYPES: Final = _tags((JobCompleted, JobFailed, JobCancelled))
+KNOWN_TYPES: Final = _tags(get_args(AnyJobEvent)) | {frames.PROGRESS, "snapshot", "reset"}
+"""What `?types=` may name; the last two come to everybody."""
+
+
+class JobEventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """From where to resume, for a client that cannot set the header."""
+
+    last_event_id: str = ""
+
+
+class AllEventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Which types of events to send, and from where to resume."""
+
+    types: tuple[str, ...] = ()
+    last_event_id: str = ""
+
+
+@dataclass(frozen=True)
+class JobTopic:
+    """One job: over when the job has come to its end, until it is retried."""
+
+    context: Context
+    job_id: str
+    base_url: str
+    types: frozenset[str] | None = None
+    final: frozenset[str] = FINAL_TYPES
+
+    @property
+    def stream(self) -> str:
+        return stream_of(self.job_id)
+
+    def snapshot(self) -> bytes:
+        return views.encode_download(self.context.jobs.require(self.job_id), self.context, self.base_url)
+
+    def is_over(self) -> bool:
+        return self.context.jobs.require(self.job_id).job.state in FINAL
+
+    async def last_word(self) -> Record | None:
+        return await self.last_final(self.context.jobs.require(self.job_id).created_position)
+
+    async def last_final(self, after: int) -> Record | None:
+        """The last event behind a position that ended the job."""
+        found = None
+        while records := await self.context.log.read(after, PAGE_ROWS, stream=self.stream):
+            for record in records:
+                if record.kind == "event" and record.type in self.final:
+                    found = record
+            after = records[-1].position
+        return found
+
+
+@dataclass(frozen=True)
+class AllTopic:
+    """Every job, or some types of events of every job: never over. Its resource is the list of downloads."""
+
+    context: Context
+    base_url: str
+    types: frozenset[str] | None = None
+    stream: None = None
+    final: frozenset[str] = frozenset()
+
+    def snapshot(self) -> bytes:
+        page = self.context.jobs.page(limit=download.HistoryQuery().limit)
+        items = [views.show(entry, self.context, self.base_url) for entry in page.entries]
+        return msgspec.json.encode(
+            views.DownloadList(items, None if page.next is None else _cursor(page.next))
+        )
+
+    def is_over(self) -> bool:
+        return False
+
+    async def last_word(self) -> Record | None:
+        return None
+
+
+async def job_events(request: web.Request) -> web.StreamResponse:
+    """The stream of one job."""
+    context, hub = request.app[CONTEXT], request.app[HUB]
+    after = position(request, read_query(request, JobEventsQuery).last_event_id)
+    job_id = download.find(request, context).job.job_id
+    topic = JobTopic(context, job_id, links.base_url(request, context.settings))
+    if after is not None and context.log.floor <= after <= hub.position and topic.is_over():
+        ending = await topic.last_final(after)
+        if ending is None and topic.is_over():
+            # To an EventSource 204 says: do not connect again.
+            return web.Response(status=204, headers={"Cache-Control": "no-store"})
+    return await hub.serve(request, topic, after)
+
+
+async def all_events(request: web.Request) -> web.StreamResponse:
+    """The stream of everything, or of some types of events."""
+    context = request.app[CONTEXT]
+    query = read_query(request, AllEventsQuery)
+    base_url = links.base_url(request, context.settings)
+    topic = AllTopic(context, base_url, _known(query.types))
+    return await request.app[HUB].serve(request, topic, position(request, query.last_event_id))
+
+
+def position(request: web.Request, last_event_id: str) -> int | None:
+    """The position from where the client resumes; what is no number is as if absent.
+
+    The header wins: a browser sends it on reconnection, with the query of the first time still in the URL.
+    """
+    for text in (request.headers.get("Last-Event-ID", ""), last_event_id):
+        if text.isascii() and text.isdecimal():
+            return int(text) if len(text) < len(str(sys.maxsize)) else sys.maxsize
+    return None
+
+
+def _known(types: Iterable[str]) -> frozenset[str] | None:
+    wanted = frozenset(types) - {""}
+    if unknown := sorted(wanted - KNOWN_TYPES):
+        raise HttpRefusal("invalid_query", f"There is no event type {unknown[0][:100]!r}.")
+    return wanted or None
