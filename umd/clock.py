@@ -8,13 +8,15 @@ replace by one with virtual time.
 import base64
 import os
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Protocol, TypeAlias
 
 Micros: TypeAlias = int
 """Microseconds since 1970-01-01T00:00:00Z."""
 
 SECOND: Micros = 1_000_000
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 _CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
 
@@ -45,5 +47,14 @@ def encode_id(value: bytes) -> str:
 
 def rfc3339(at: Micros) -> str:
     """An instant as the wire shows it: RFC 3339, UTC, milliseconds, `Z`."""
-    instant = datetime.fromtimestamp(at / SECOND, UTC)
-    return instant.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return instant(at).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def instant(at: Micros) -> datetime:
+    """The same instant as a `datetime` in UTC, which encodes as RFC 3339."""
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def micros(at: datetime) -> Micros:
+    """The same instant in microseconds."""
+    return (at - _EPOCH) // timedelta(microseconds=1)

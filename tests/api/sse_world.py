@@ -15,6 +15,7 @@ from tests.api.world import DEADLINE_SEC, PREFIX, World
 from tests.domain.builders import AT, DONE, FILE
 from umd.api.server import Server
 from umd.api.sse import Hub, StreamLimits
+from umd.clock import instant
 from umd.domain import commands as c
 from umd.domain import events as e
 from umd.log import Record
@@ -227,11 +228,11 @@ class StreamWorld(World):
         return job_id
 
     async def say(self, job_id: str, message: str = "hello", attempt: int = 1) -> None:
-        await self.execute(c.RecordLog(job_id, attempt, (e.LogLine(AT, "info", message),)))
+        await self.execute(c.RecordLog(job_id, attempt, (e.LogLine(instant(AT), "info", message),)))
 
     async def say_at_once(self, job_id: str, count: int, message: str = "hello") -> None:
         """Many events in one append."""
-        events = [e.JobLog(1, (e.LogLine(AT, "info", message),))] * count
+        events = [e.JobLog(1, (e.LogLine(instant(AT), "info", message),))] * count
         command = c.RecordLog(job_id, 1, events[0].lines)
         expected = self.jobs.require(job_id).position
         await self.log.append(f"job-{job_id}", expected, command, events, at=AT, correlation="")

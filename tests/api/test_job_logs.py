@@ -3,7 +3,7 @@
 import pytest
 
 from tests.api.world import World
-from umd.clock import SECOND
+from umd.clock import SECOND, instant
 from umd.domain import commands as c
 from umd.domain.events import LogLevel, LogLine
 
@@ -14,7 +14,7 @@ async def spoken(world: World, *batches: list[tuple[LogLevel, str]], dropped: in
     await world.start(job_id)
     for batch in batches:
         world.clock.at += SECOND
-        lines = tuple(LogLine(world.clock.at, level, text) for level, text in batch)
+        lines = tuple(LogLine(instant(world.clock.at), level, text) for level, text in batch)
         await world.execute(c.RecordLog(job_id, 1, lines, dropped))
     return job_id
 

@@ -4,6 +4,7 @@ from hypothesis import strategies as st
 
 from tests.domain.builders import AT, JOB_ID, PROGRESS
 from umd.api import sse_frames as frames
+from umd.clock import instant
 from umd.domain.events import JobLog, LogLine, Progress
 from umd.log import Record
 
@@ -31,7 +32,7 @@ def test_an_event_without_fields_is_still_json() -> None:
 
 @given(st.text())
 def test_whatever_a_log_line_says_an_event_is_three_lines(message: str) -> None:
-    event = JobLog(1, (LogLine(AT, "info", message),))
+    event = JobLog(1, (LogLine(instant(AT), "info", message),))
 
     name, data, position, *end = frames.event(record(msgspec.json.encode(event))).split(b"\n")
 

@@ -1,6 +1,6 @@
 """Short ways to say which events were given and which command comes."""
 
-from umd.clock import SECOND
+from umd.clock import SECOND, instant
 from umd.domain import commands as c
 from umd.domain import events as e
 from umd.domain.faults import fault
@@ -28,7 +28,12 @@ GIVEN: dict[State | None, tuple[e.Event, ...]] = {
     State.RUNNING: (QUEUED, STARTED),
     State.STOPPING: (QUEUED, STARTED, e.JobStopping("cancel")),
     State.PAUSED: (QUEUED, e.JobPaused()),
-    State.COMPLETED: (QUEUED, STARTED, e.JobFile(1, FILE), e.JobCompleted(1, DONE, AT + 3_600 * SECOND)),
+    State.COMPLETED: (
+        QUEUED,
+        STARTED,
+        e.JobFile(1, FILE),
+        e.JobCompleted(1, DONE, instant(AT + 3_600 * SECOND)),
+    ),
     State.FAILED: (QUEUED, STARTED, e.JobFailed(1, PRIVATE, PROGRESS)),
     State.CANCELLED: (QUEUED, e.JobCancelled()),
 }
@@ -41,7 +46,7 @@ COMMANDS: dict[type[c.JobCommand], c.Command] = {
         c.StartAttempt(JOB_ID, "2026.10.26"),
         c.RecordMetadata(JOB_ID, 1, METADATA),
         c.EnterPhase(JOB_ID, 1, PROGRESS),
-        c.RecordLog(JOB_ID, 1, (e.LogLine(AT, "info", "hello"),)),
+        c.RecordLog(JOB_ID, 1, (e.LogLine(instant(AT), "info", "hello"),)),
         c.CompleteAttempt(JOB_ID, 1, (FILE,), DONE),
         c.FailAttempt(JOB_ID, 1, NETWORK, PROGRESS),
         c.InterruptAttempt(JOB_ID, 1, "the service stopped"),

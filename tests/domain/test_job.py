@@ -22,7 +22,7 @@ from tests.domain.builders import (
     job_after,
     job_in,
 )
-from umd.clock import SECOND
+from umd.clock import SECOND, instant, micros
 from umd.domain import commands as c
 from umd.domain import events as e
 from umd.domain.job import FINAL, State, decide, evolve, time_left
@@ -274,7 +274,7 @@ def test_waits_before_retries_grow_and_are_the_same_in_every_replay() -> None:
         job = msgspec.structs.replace(job, limits=long)
         (event,) = decide(job, c.FailAttempt(JOB_ID, 1, NETWORK), AT)
         assert isinstance(event, e.JobRetrying)
-        return event.retry_at - AT
+        return micros(event.retry_at) - AT
 
     waits = [wait(failures) for failures in range(4)]
 
@@ -290,7 +290,7 @@ def test_an_interrupted_attempt_uses_up_no_retry_and_no_time() -> None:
 
 
 def test_time_that_a_failed_attempt_ran_counts_against_the_timeout() -> None:
-    job = evolve(job_in(State.RUNNING), e.JobRetrying(1, AT, NETWORK), AT + 100 * SECOND)
+    job = evolve(job_in(State.RUNNING), e.JobRetrying(1, instant(AT), NETWORK), AT + 100 * SECOND)
 
     assert time_left(job) == 1_700
 
@@ -319,7 +319,7 @@ def test_a_report_of_an_earlier_attempt_is_refused() -> None:
 def test_completion_schedules_the_deletion_of_its_files() -> None:
     *_, completed = decide(job_in(State.RUNNING), COMMANDS[c.CompleteAttempt], AT)
 
-    assert completed == e.JobCompleted(1, DONE, AT + 3_600 * SECOND)
+    assert completed == e.JobCompleted(1, DONE, instant(AT + 3_600 * SECOND))
 
 
 def test_files_without_retention_stay() -> None:
@@ -331,20 +331,24 @@ def test_files_without_retention_stay() -> None:
 
 
 def test_a_new_attempt_begins_with_no_files_and_no_error() -> None:
-    job = job_after(QUEUED, STARTED, e.JobFile(1, FILE), e.JobRetrying(1, AT, NETWORK), e.JobStarted(2, "x"))
+    job = job_after(
+        QUEUED, STARTED, e.JobFile(1, FILE), e.JobRetrying(1, instant(AT), NETWORK), e.JobStarted(2, "x")
+    )
 
     assert job is not None
     assert (job.files, job.error, job.retry_at, job.started_at) == ((), None, None, AT)
 
 
 def test_a_job_that_is_cancelled_while_it_waits_for_its_retry_keeps_its_progress_and_shows_no_error() -> None:
-    job = job_after(QUEUED, STARTED, e.JobRetrying(1, AT, NETWORK, progress=PROGRESS), e.JobCancelled())
+    job = job_after(
+        QUEUED, STARTED, e.JobRetrying(1, instant(AT), NETWORK, progress=PROGRESS), e.JobCancelled()
+    )
 
     assert job is not None
     assert (job.state, job.error, job.progress) == (State.CANCELLED, None, PROGRESS)
 
 
 def test_a_requested_retry_begins_to_count_anew() -> None:
-    job = evolve(job_in(State.FAILED), e.JobRetrying(1, AT, requested=True), AT)
+    job = evolve(job_in(State.FAILED), e.JobRetrying(1, instant(AT), requested=True), AT)
 
     assert (job.state, job.failures, job.spent, job.ended_at) == (State.QUEUED, 0, 0, None)

@@ -11,7 +11,7 @@ from pathlib import Path
 import structlog
 
 from umd.actors.actor import Actor
-from umd.clock import Clock
+from umd.clock import Clock, instant
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
 from umd.domain import job as rules
@@ -141,7 +141,7 @@ class JobActor(Actor[Stop]):
                 self._show(progress)
                 await self._flush_lines_when_due()
             case Said(level, message):
-                self._note_line(LogLine(self._shop.clock.now(), level, message))
+                self._note_line(LogLine(instant(self._shop.clock.now()), level, message))
                 await self._flush_lines_when_due()
             case Extracted(metadata):
                 await self._flush_lines()

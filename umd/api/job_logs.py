@@ -11,7 +11,7 @@ from umd.api.context import CONTEXT
 from umd.api.decoding import read_query
 from umd.api.download import find
 from umd.api.views import LogEntry, LogsResponse
-from umd.clock import rfc3339
+from umd.clock import micros, rfc3339
 from umd.domain.events import JobLog, LogLevel
 from umd.domain.job import stream
 from umd.log import EventLog
@@ -59,7 +59,7 @@ async def _said(log: EventLog, job_id: str) -> AsyncIterator[tuple[int, JobLog]]
 
 def _lines(said: JobLog, position: int, level: LogLevel) -> list[LogEntry]:
     return [
-        LogEntry(rfc3339(line.at), line.level, line.message, position)
+        LogEntry(rfc3339(micros(line.at)), line.level, line.message, position)
         for line in said.lines
         if _SEVERITY[line.level] >= _SEVERITY[level]
     ]

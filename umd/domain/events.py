@@ -5,12 +5,15 @@ change becomes a new version of the type, lifted on reading by `umd.log.codec`. 
 fields: an SSE message's `data:` is the stored event.
 """
 
-from typing import Literal
+from datetime import datetime
+from typing import Annotated, Literal
 
 import msgspec
 
-from umd.clock import Micros
 from umd.domain.options import DownloadRequest
+
+Instant = Annotated[datetime, msgspec.Meta(tz=True)]
+"""A time that the wire shows, as it stands in the event: RFC 3339."""
 
 Phase = Literal["extracting", "downloading", "processing", "finished"]
 FileKind = Literal[
@@ -94,7 +97,7 @@ class Metadata(msgspec.Struct, frozen=True):
 class LogLine(msgspec.Struct, frozen=True):
     """One line that an attempt had to say."""
 
-    at: Micros
+    at: Instant
     level: LogLevel
     message: str
 
@@ -167,7 +170,7 @@ class JobCompleted(JobEvent, frozen=True, tag="job.completed"):
 
     attempt: int
     progress: Progress
-    delete_at: Micros | None
+    delete_at: Instant | None
 
 
 class JobFailed(JobEvent, frozen=True, tag="job.failed"):
@@ -182,7 +185,7 @@ class JobRetrying(JobEvent, frozen=True, tag="job.retrying"):
     """The job goes back to the queue and may start at `retry_at`: by itself, or because a client asked."""
 
     attempt: int
-    retry_at: Micros
+    retry_at: Instant
     error: Fault | None = None
     requested: bool = False
     progress: Progress | None = None

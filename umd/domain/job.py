@@ -17,7 +17,7 @@ from enum import StrEnum
 
 import msgspec
 
-from umd.clock import SECOND, Micros
+from umd.clock import SECOND, Micros, instant, micros
 from umd.domain import commands as c
 from umd.domain import events as e
 from umd.domain import retry
@@ -183,7 +183,7 @@ def _resume(job: Job) -> tuple[e.Event, ...]:
 def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
     match job.state:
         case State.FAILED | State.CANCELLED:
-            return (e.JobRetrying(job.attempt, at, requested=True),)
+            return (e.JobRetrying(job.attempt, instant(at), requested=True),)
         case State.QUEUED:
             return ()
         case State.RUNNING | State.STOPPING | State.PAUSED | State.COMPLETED:
@@ -200,7 +200,7 @@ def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.Event
     if job.state is State.STOPPING:
         return _stopped(job, command.progress)
     retention = job.limits.retention_sec
-    delete_at = None if retention is None else at + retention * SECOND
+    delete_at = None if retention is None else instant(at + retention * SECOND)
     files = tuple(e.JobFile(command.attempt, file) for file in command.files)
     return (*files, e.JobCompleted(command.attempt, command.progress, delete_at))
 
@@ -209,8 +209,8 @@ def _fail(job: Job, command: c.FailAttempt, at: Micros) -> tuple[e.Event, ...]:
     if job.state is State.STOPPING:
         return _stopped(job, command.progress)
     if command.error.retryable and job.failures < job.limits.retries:
-        retry_at = at + retry.wait(job.job_id, job.failures + 1, job.limits.retry_base_sec)
-        return (e.JobRetrying(command.attempt, retry_at, command.error, progress=command.progress),)
+        wait = retry.wait(job.job_id, job.failures + 1, job.limits.retry_base_sec)
+        return (e.JobRetrying(command.attempt, instant(at + wait), command.error, progress=command.progress),)
     return (e.JobFailed(command.attempt, command.error, command.progress),)
 
 
@@ -282,7 +282,11 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
             return replace(job, files=(*job.files, event.file))
         case e.JobCompleted():
             return replace(
-                job, state=State.COMPLETED, progress=event.progress, delete_at=event.delete_at, ended_at=at
+                job,
+                state=State.COMPLETED,
+                progress=event.progress,
+                delete_at=None if event.delete_at is None else micros(event.delete_at),
+                ended_at=at,
             )
         case e.JobFailed():
             return replace(
@@ -298,7 +302,7 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
                 job,
                 state=State.QUEUED,
                 error=event.error,
-                retry_at=event.retry_at,
+                retry_at=micros(event.retry_at),
                 failures=0 if event.requested else job.failures + 1,
                 spent=0 if event.requested else _spent(job, at),
                 progress=event.progress or job.progress,

@@ -1,0 +1,258 @@
+"""Measures the event log: `python -m scripts.bench.log [--rounds 5] [--seconds 0.5] [--rows 1000000]`.
+
+The first table: appends of a command and its event (two rows), in a closed loop, each appender on a stream of
+its own, against raw sqlite3 that commits one row after the other. Rounds of the two alternate on the same
+volume, and each figure is a median. The second: how long a start on a long log takes. Ratios are what counts;
+absolute figures are the machine's.
+"""
+
+import argparse
+import asyncio
+import gc
+import os
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from msgspec.structs import astuple, replace
+
+from umd.clock import instant
+from umd.domain import commands as c
+from umd.domain import events as e
+from umd.domain.options import DownloadRequest
+from umd.log import Fact, Unknown, database
+from umd.log.codec import entries
+from umd.log.ledger import Draft, Ledger
+from umd.log.sqlite import INSERT, ROW, VERIFIED_AT_START_ROWS, SqliteLog
+
+APPENDERS = (1, 10, 100, 1_000)
+AT = 1_790_000_000_000_000
+BATCH_ROWS = 5_000
+LINE = "{:>9} {:>10} {:>9} {:>9} {:>12} {:>14}"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=0.5, help="of each round")
+    parser.add_argument("--rows", type=int, default=1_000_000, help="of the long log; 0 leaves it out")
+    parser.add_argument("--directory", type=Path, help="on the volume to measure; default: the system's")
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory(prefix="umd-bench-", dir=arguments.directory) as directory:
+        print(LINE.format("appenders", "appends/s", "p50 ms", "p99 ms", "raw rows/s", "appends : raw"))
+        for appenders in APPENDERS:
+            report_appends(Path(directory), appenders, arguments.rounds, arguments.seconds)
+        if arguments.rows:
+            report_start(Path(directory) / "long", arguments.rows, arguments.rounds)
+
+
+# ----------------------------------------------------------------------------------------------- appends
+
+
+def report_appends(directory: Path, appenders: int, rounds: int, seconds: float) -> None:
+    ours: list[float] = []
+    raw: list[float] = []
+    times: list[float] = []
+    for number in range(rounds):
+        answered = asyncio.run(append(directory / f"log-{appenders}-{number}", appenders, seconds))
+        ours.append(len(answered) / seconds)
+        times += answered
+        raw.append(commit_rows(directory / f"raw-{appenders}-{number}.sqlite3", seconds))
+    percentiles = [1_000 * value for value in statistics.quantiles(times, n=100)]
+    rate, floor = statistics.median(ours), statistics.median(raw)
+    print(
+        LINE.format(
+            appenders,
+            f"{rate:,.0f}",
+            f"{percentiles[49]:.2f}",
+            f"{percentiles[98]:.2f}",
+            f"{floor:,.0f}",
+            f"{rate / floor:.1f}",
+        ),
+        flush=True,
+    )
+
+
+async def append(directory: Path, appenders: int, seconds: float) -> list[float]:
+    """How long each append took that was answered in time."""
+    log = SqliteLog(directory)
+    await log.start()
+    times: list[float] = []
+    end = time.perf_counter() + seconds
+
+    async def appender(stream: str) -> None:
+        command, events = entered(stream, 1.0)
+        position = 0
+        while True:
+            before = time.perf_counter()
+            done = await log.append(stream, position, command, events, at=AT, correlation=stream)
+            after = time.perf_counter()
+            if after > end:
+                return
+            times.append(after - before)
+            position = done.last
+
+    await asyncio.gather(*(appender(f"job-{number:026d}") for number in range(appenders)))
+    await log.stop()
+    return times
+
+
+def commit_rows(path: Path, seconds: float) -> float:
+    """What SQLite does alone: the same table, one row and one commit after the other, in this thread."""
+    connection = sqlite3.connect(path)
+    connection.executescript(database.PRAGMAS)
+    for script in database.migrations():
+        connection.executescript(script)
+    rows = sample_rows()
+    end = time.perf_counter() + seconds
+    done = 0
+    while time.perf_counter() < end:
+        connection.execute(INSERT + ROW, next(rows))
+        connection.commit()
+        done += 1
+    connection.close()
+    return done / seconds
+
+
+# ------------------------------------------------------------------------------------------------- start
+
+
+def report_start(directory: Path, rows: int, rounds: int) -> None:
+    payload = asyncio.run(generate(directory, rows))
+    size = (directory / "log.sqlite3").stat().st_size
+    print(f"\nstart on {rows:,} rows, payload {payload / rows:.0f} B in the mean, {size / 2**20:.0f} MiB")
+    for verified in (VERIFIED_AT_START_ROWS, rows):
+        for name, follower in (("no follower", None), ("folded into frozen states", Fold)):
+            times = [asyncio.run(start(directory, follower, verified)) for _ in range(rounds)]
+            median = statistics.median(times)
+            print(
+                f"  {min(verified, rows):>9,} verified, {name:<26} {median:5.2f} s "
+                f"({rows / median:,.0f} rows/s), worst {max(times):.2f} s",
+                flush=True,
+            )
+
+
+async def generate(directory: Path, rows: int) -> int:
+    """Write a long log in one go, and return the bytes of its payload.
+
+    The log makes the database, the ledger the rows.
+    """
+    log = SqliteLog(directory)
+    await log.start()
+    await log.stop()
+    (directory / "log.mark").unlink()
+    connection = sqlite3.connect(directory / "log.sqlite3")
+    connection.execute("PRAGMA synchronous = OFF")
+    payload = 0
+    jobs = sample_rows()
+    for written in range(0, rows, BATCH_ROWS):
+        batch = list(islice(jobs, min(BATCH_ROWS, rows - written)))
+        connection.executemany(INSERT + ROW, batch)
+        connection.commit()
+        payload += sum(len(row[9]) for row in batch)
+    connection.close()
+    os.sync()
+    return payload
+
+
+async def start(directory: Path, follower: Callable[[], "Fold"] | None, verified: int) -> float:
+    gc.collect()
+    log = SqliteLog(directory, verified_at_start_rows=verified)
+    begin = time.perf_counter()
+    await log.start(*([follower()] if follower else []))
+    took = time.perf_counter() - begin
+    await log.stop()
+    return took
+
+
+class JobState(msgspec.Struct, frozen=True):
+    """About what a projection keeps of a job."""
+
+    status: str = "queued"
+    attempt: int = 0
+    percent: float | None = None
+    lines: int = 0
+
+
+class Fold:
+    """A follower that works about as much as a projection does: a new frozen state for each event."""
+
+    def __init__(self) -> None:
+        self._jobs: dict[str, JobState] = {}
+
+    def __call__(self, facts: Sequence[Fact]) -> None:
+        jobs = self._jobs
+        for fact in facts:
+            if fact.event is not None:
+                stream = fact.record.stream
+                jobs[stream] = self._evolve(jobs.get(stream), fact.event)
+
+    def _evolve(self, state: JobState | None, event: e.Event | Unknown) -> JobState:
+        state = state or JobState()
+        match event:
+            case e.JobStarted():
+                return replace(state, status="running", attempt=event.attempt)
+            case e.JobPhase():
+                return replace(state, percent=event.progress.percent)
+            case e.JobLog():
+                return replace(state, lines=state.lines + len(event.lines))
+            case e.JobCompleted():
+                return replace(state, status="completed")
+            case _:
+                return replace(state)
+
+
+# ------------------------------------------------------------------------------------------------ sample
+
+
+def sample_job(job: str) -> Iterator[tuple[c.Command, list[e.Event]]]:
+    """The appends of one download: 21 rows."""
+    limits = e.Limits(timeout_sec=1800, retries=3, retry_base_sec=10, retention_sec=3600)
+    request = DownloadRequest(url="https://media.example.org/watch?v=dQw4w9WgXcQ")
+    metadata = e.Metadata("dQw4w9WgXcQ", "A video of some length", "example", duration=212.0, width=1920)
+    file = e.File("videos/A video-dQw4w9WgXcQ.mp4", 73_400_320, "0" * 64, "video/mp4", "mp4", "media")
+    line = e.LogLine(instant(AT), "info", "[download] Destination: A video-dQw4w9WgXcQ.f137.mp4")
+    done = e.Progress("finished", 100.0, 73_400_320, 73_400_320)
+    submit = c.SubmitDownload(job, request=request, limits=limits, owner="me")
+    yield submit, [e.JobQueued(job, request, limits, "me")]
+    yield c.StartAttempt(job, "2026.10.26"), [e.JobStarted(1, "2026.10.26")]
+    yield c.RecordMetadata(job, 1, metadata), [e.JobMetadata(1, metadata)]
+    yield c.RecordLog(job, 1, (line,)), [e.JobLog(1, (line,))]
+    for percent in (10.0, 30.0, 50.0, 70.0):
+        yield entered(job, percent)
+    yield c.RecordLog(job, 1, (line, line)), [e.JobLog(1, (line, line))]
+    yield c.CompleteAttempt(job, 1, (file,), done), [e.JobFile(1, file), e.JobCompleted(1, done, AT)]
+
+
+def entered(job: str, percent: float) -> tuple[c.Command, list[e.Event]]:
+    progress = e.Progress("downloading", percent, 7_340_032, 73_400_320, 5_242_880.0, 12.6)
+    return c.EnterPhase(job, 1, progress), [e.JobPhase(1, progress)]
+
+
+def sample_rows() -> Iterator[tuple[Any, ...]]:
+    """Rows without end, of 200 jobs at a time that take turns."""
+    ledger = Ledger()
+    names = (f"job-{number:026d}" for number in count())
+    while True:
+        positions = dict.fromkeys(islice(names, 200), 0)
+        for appends in zip(*map(sample_job, positions), strict=True):
+            drafts = [
+                Draft(job, positions[job], AT, "01k5x8z3d8t7v6w5q4p3n2m1k0", None, entries(*one))
+                for job, one in zip(positions, appends, strict=True)
+            ]
+            plan = ledger.plan(drafts)
+            ledger.commit(plan)
+            positions = {job: tip.position for job, tip in plan.tips.items()}
+            yield from (astuple(fact.record) for fact in plan.facts)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,60 @@
+"""Fill a volume of 2 MiB under a log, make room again, and see that the log went on by itself.
+
+It mounts the volume, so it is run in a mount namespace of its own:
+
+    unshare --user --map-root-user --mount python -m tests.log.full_volume DIRECTORY
+"""
+
+import asyncio
+import subprocess
+import sys
+from pathlib import Path
+
+from tests.log.worlds import append
+from umd.domain.events import JobStarted
+from umd.errors import StorageFull
+from umd.log.sqlite import SqliteLog
+
+LARGE = [JobStarted(1, "x" * 20_000)]
+
+
+def main(volume: Path) -> None:
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(volume)], check=True)  # noqa: S607
+    asyncio.run(fill_and_recover(volume))
+
+
+async def fill_and_recover(volume: Path) -> None:
+    ballast = volume / "ballast"
+    ballast.write_bytes(bytes(2**20))
+    log = SqliteLog(volume / "log")
+    await log.start()
+
+    stored = await fill(log)
+    assert stored == await fill(log), "a full volume took more"
+    assert len(await log.read(limit=10_000)) == stored
+    ballast.unlink()
+    await append(log, "job-after", 0, LARGE)
+    await log.stop()
+
+    log = SqliteLog(volume / "log")
+    await log.start()
+    assert log.head == stored + 2
+    await log.stop()
+
+
+async def fill(log: SqliteLog) -> int:
+    """Append, some at a time, until the volume is full; the head then."""
+    while True:
+        streams = [f"job-{log.head}-{number}" for number in range(3)]
+        outcomes = await asyncio.gather(
+            *(append(log, stream, 0, LARGE) for stream in streams), return_exceptions=True
+        )
+        if any(isinstance(outcome, StorageFull) for outcome in outcomes):
+            return log.head
+        for outcome in outcomes:
+            if isinstance(outcome, BaseException):
+                raise outcome
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
