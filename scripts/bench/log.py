@@ -229,7 +229,7 @@ def sample_job(job: str) -> Iterator[tuple[c.Command, list[e.Event]]]:
     for percent in (10.0, 30.0, 50.0, 70.0):
         yield entered(job, percent)
     yield c.RecordLog(job, 1, (line, line)), [e.JobLog(1, (line, line))]
-    yield c.CompleteAttempt(job, 1, (file,), done), [e.JobFile(1, file), e.JobCompleted(1, done, AT)]
+    yield c.CompleteAttempt(job, 1, (file,), done), [e.JobFile(1, file), e.JobCompleted(1, done, instant(AT))]
 
 
 def entered(job: str, percent: float) -> tuple[c.Command, list[e.Event]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.log.worlds import AT, SqliteWorld, Witness, append, chained, row
+from tests.log.worlds import AT, SqliteWorld, append, chained, row
 from umd.domain.events import JobStarted
 from umd.errors import Conflict, LogCorrupt, LogError, LogFailed, LogLocked, Overloaded, StorageFull
 from umd.log import Appended, Record, database, gil
@@ -315,10 +315,13 @@ async def test_a_torn_mark_is_no_obstacle(disk: SqliteWorld) -> None:
 
 
 async def records_of(world: SqliteWorld) -> list[Record]:
-    witness = Witness()
-    await world.open(witness)
+    """Every row that is stored, after a start."""
+    log = await world.open()
+    records: list[Record] = []
+    while page := await log.read(len(records), 10_000):
+        records += page
     await world.close()
-    return witness.records
+    return records
 
 
 # ------------------------------------------------------------------------------------------- full volume

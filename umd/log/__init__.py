@@ -84,7 +84,7 @@ class EventLog(Protocol):
         """The highest position that was pruned, 0 where none was: rows after it can be read."""
 
     async def start(self, *followers: Follower) -> None:
-        """Open the log, tell the followers every row that is stored, then go on telling them."""
+        """Open the log, tell the followers every event that is stored, then go on telling them every row."""
 
     def follow(self, follower: Follower) -> None:
         """Tell one more follower every batch from now on. Only after `start`."""

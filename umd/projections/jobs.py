@@ -11,15 +11,15 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from umd.domain.events import Event, JobQueued
+from umd.domain.events import JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
-from umd.log import Fact, Unknown
+from umd.log import Fact, Record, Unknown
 
 Condition = Callable[[Job], bool]
 
 
-class Entry(msgspec.Struct, frozen=True):
+class Entry(msgspec.Struct, frozen=True, gc=False):
     """A job, the position of its stream's last row, and what its first row brought with it."""
 
     job: Job
@@ -103,29 +103,29 @@ class Jobs:
             yield self._entries[self._created[index][1]]
 
     def _fold(self, fact: Fact) -> None:
-        job_id = fact.record.stream.removeprefix("job-")
+        event, record = fact.event, fact.record
+        if event is None:  # a command's row: what came of it follows
+            return
+        job_id = record.stream.removeprefix("job-")
         entry = self._entries.get(job_id)
-        event = fact.event
         if entry is None:
             if isinstance(event, JobQueued):  # what begins in any other way cannot be read, and stays unknown
-                self._evolve(job_id, None, event, fact)
-        elif event is None or isinstance(event, Unknown):
-            self._entries[job_id] = msgspec.structs.replace(entry, position=fact.record.position)
-        else:
-            self._evolve(job_id, entry, event, fact)
-
-    def _evolve(self, job_id: str, entry: Entry | None, event: Event, fact: Fact) -> None:
-        record = fact.record
-        job = evolve(entry.job if entry else None, event, record.at)
-        if entry is None:
-            self._entries[job_id] = Entry(job, record.position, record.position, record.correlation)
-            self._created.append((record.position, job_id))
-        else:
-            self._entries[job_id] = Entry(job, record.position, entry.created_position, entry.correlation)
-            self._counts[entry.job.state] -= 1
-        self._counts[job.state] += 1
+                self._add(evolve(None, event, record.at), record)
+            return
+        before = entry.job
+        job = before if isinstance(event, Unknown) else evolve(before, event, record.at)
+        entry = Entry(job, record.position, entry.created_position, entry.correlation)
+        self._entries[job_id] = entry
+        if job.state is not before.state:
+            self._counts[before.state] -= 1
+            self._counts[job.state] += 1
         if job_id in self._watches:
-            self._tell_watches(self._entries[job_id])
+            self._tell_watches(entry)
+
+    def _add(self, job: Job, record: Record) -> None:
+        self._entries[job.job_id] = Entry(job, record.position, record.position, record.correlation)
+        self._created.append((record.position, job.job_id))
+        self._counts[job.state] += 1
 
     def _tell_watches(self, entry: Entry) -> None:
         for condition, future in self._watches[entry.job.job_id]:
