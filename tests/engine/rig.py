@@ -1,0 +1,240 @@
+"""An engine at work on the local site, and what a test wants to know of its attempts."""
+
+import asyncio
+import contextlib
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+
+import psutil
+
+from tests.site import PLUGINS, Site
+from umd.domain.events import Fault, Metadata, Progress
+from umd.domain.options import DownloadRequest
+from umd.engine import ffmpeg, runner
+from umd.engine.config import EngineConfig, configure, scratch_folder
+from umd.engine.ffmpeg import Tools
+from umd.engine.notices import Notice
+from umd.engine.protocol import (
+    AnyReport,
+    Assignment,
+    Attempt,
+    Ended,
+    Entered,
+    Extracted,
+    Finished,
+    Said,
+    Tick,
+)
+from umd.settings import Settings
+
+WAIT_SEC = 20.0
+
+R = TypeVar("R")
+
+
+class Run:
+    """An attempt whose reports are taken as they come."""
+
+    def __init__(self, attempt: Attempt, folder: Path) -> None:
+        self.attempt = attempt
+        self.folder = folder
+        self.reports: list[AnyReport] = []
+        self.at: list[float] = []
+        self._changed = asyncio.Event()
+        self._following = asyncio.create_task(self._follow())
+
+    async def ended(self) -> Ended:
+        """When the stream of reports and the child have ended."""
+        async with asyncio.timeout(WAIT_SEC):
+            await self._following
+            return await self.attempt.wait()
+
+    async def told(self, look: Callable[[AnyReport], bool]) -> AnyReport:
+        """The first report of this kind, as soon as it comes."""
+        async with asyncio.timeout(WAIT_SEC):
+            while True:
+                found = next((one for one in self.reports if look(one)), None)
+                if found is not None:
+                    return found
+                assert not self._following.done(), f"it ended without: {self.reports[-3:]}"
+                self._changed.clear()
+                await self._changed.wait()
+
+    async def entered(self, phase: str, step: str | None = None) -> None:
+        await self.told(
+            lambda one: isinstance(one, Entered) and one.progress.phase == phase and one.step == step
+        )
+
+    def of(self, kind: type[R]) -> list[R]:
+        return [one for one in self.reports if isinstance(one, kind)]
+
+    @property
+    def finished(self) -> Finished:
+        assert isinstance(self.reports[-1], Finished), self.reports[-3:]
+        return self.reports[-1]
+
+    @property
+    def fault(self) -> Fault:
+        assert self.finished.fault is not None, self.finished
+        return self.finished.fault
+
+    @property
+    def main(self) -> Path:
+        assert self.finished.main is not None, self.finished
+        return self.folder / self.finished.main
+
+    @property
+    def metadata(self) -> Metadata:
+        return self.of(Extracted)[0].metadata
+
+    @property
+    def progress(self) -> list[Progress]:
+        return [one.progress for one in self.reports if isinstance(one, Tick | Entered)]
+
+    @property
+    def phases(self) -> list[tuple[str, str | None]]:
+        return [(one.progress.phase, one.step) for one in self.of(Entered)]
+
+    @property
+    def lines(self) -> list[str]:
+        return [one.message for one in self.of(Said)]
+
+    @property
+    def files(self) -> set[str]:
+        return {path.name for path in self.folder.iterdir() if not path.name.startswith(".")}
+
+    async def _follow(self) -> None:
+        try:
+            async for report in self.attempt.reports():
+                self.reports.append(report)
+                self.at.append(asyncio.get_running_loop().time())
+                self._changed.set()
+        finally:
+            self._changed.set()
+
+
+class Rig:
+    """An engine over a data directory of its own. Whatever a test leaves running is ended with it."""
+
+    def __init__(self, site: Site, root: Path, mode: str, tools: Tools | None = None) -> None:
+        self.site = site
+        self.root = root
+        self.mode = mode
+        self.notices: list[Notice] = []
+        self.settings = Settings(data_dir=str(root), ytdlp_plugin_dir=str(PLUGINS))
+        self.tools = tools or ffmpeg.find(scratch_folder(self.settings))
+        self.config = configure(self.settings, self.tools)
+        self.engine = runner.create(self.config, mode, self._note)
+        self._number = 0
+        self._noticed = asyncio.Event()
+
+    async def __aenter__(self) -> Self:
+        await self.engine.start()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.engine.stop()
+        assert marked(self.config) == []
+
+    def _note(self, notice: Notice) -> None:
+        self.notices.append(notice)
+        self._noticed.set()
+
+    def folder(self) -> Path:
+        self._number += 1
+        folder = self.root / "temp" / f"job-{self._number}"
+        folder.mkdir(parents=True)
+        return folder
+
+    async def begin(self, path: str, **options: Any) -> Run:  # noqa: ANN401 - any option
+        """Start an attempt, in `folder` if named; without `embed_metadata`, unless a test wants it."""
+        folder: Path = options.pop("folder", None) or self.folder()
+        url = path if "://" in path else self.site.url(path)
+        request = DownloadRequest(url=url, **{"embed_metadata": False, **options})
+        assignment = Assignment(folder.name, 1, url, request, str(folder))
+        return Run(await self.engine.run(assignment), folder)
+
+    async def download(self, path: str, **options: Any) -> Run:  # noqa: ANN401 - any option
+        """Start an attempt and wait for its end."""
+        run = await self.begin(path, **options)
+        await run.ended()
+        return run
+
+    def probe(self, path: Path) -> Any:  # noqa: ANN401 - ffprobe's JSON
+        """What ffprobe finds in a file."""
+        command = [str(self.tools.ffprobe), "-v", "error", "-show_format", "-show_streams", "-show_chapters"]
+        done = subprocess.run([*command, "-of", "json", str(path)], capture_output=True, check=True)
+        return json.loads(done.stdout)
+
+    def codecs(self, path: Path) -> set[str]:
+        return {stream["codec_name"] for stream in self.probe(path)["streams"]}
+
+    async def happened(self, what: str) -> Notice:
+        """The first notice of this kind, as soon as it comes."""
+        async with asyncio.timeout(WAIT_SEC):
+            while not self.noticed(what):
+                self._noticed.clear()
+                await self._noticed.wait()
+        return self.noticed(what)[0]
+
+    def noticed(self, what: str) -> list[Notice]:
+        return [notice for notice in self.notices if notice.what == what]
+
+
+def marked(config: EngineConfig) -> list[int]:
+    """The processes of a run that are alive, wherever they are, by what an operator can see of them."""
+    return [process.pid for process in psutil.process_iter() if _bears(process, config.mark)]
+
+
+def _bears(process: psutil.Process, mark: str) -> bool:
+    with contextlib.suppress(psutil.Error):
+        found = process.environ().get("UMD_ENGINE", "")
+        return bool(found == mark or found.startswith(mark + ".")) and process.status() != "zombie"
+    return False
+
+
+def is_alive(pid: int) -> bool:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        return bool(psutil.Process(pid).status() != "zombie")
+    return False
+
+
+def stubborn_tools(site: Site, real: Tools, folder: Path) -> Tools:
+    """An ffmpeg that says its version, but otherwise hangs, deaf to signals, with a child outside its group.
+
+    It tells the site that it has begun: `/text/ffmpeg.txt?x=<pid>`, and `/text/daemon.txt` for the child.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "ffmpeg"
+    program.write_text(_STUBBORN.format(python=sys.executable, real=real.ffmpeg, port=site.port))
+    program.chmod(0o755)
+    (folder / "ffprobe").symlink_to(str(real.ffprobe))
+    return Tools(str(folder), str(program), str(real.ffprobe), "stubborn", real.ffprobe_version)
+
+
+_STUBBORN = """#!{python}
+import os, signal, socket, sys
+if "-bsfs" in sys.argv or "-version" in sys.argv:
+    os.execv({real!r}, sys.argv)
+for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    signal.signal(number, signal.SIG_IGN)
+name = "ffmpeg"
+if os.fork() == 0:
+    os.setsid()
+    name = "daemon"
+    if os.fork():
+        os._exit(0)
+with socket.create_connection(("127.0.0.1", {port})) as site:
+    site.sendall(f"GET /text/{{name}}.txt?x={{os.getpid()}} HTTP/1.0\\r\\n\\r\\n".encode())
+    while site.recv(4096):
+        pass
+while True:
+    signal.pause()
+"""

@@ -1,0 +1,105 @@
+"""What the service and its worker processes say to each other.
+
+The service sends one `Assignment`; the child answers with reports, one JSON object a line on a descriptor
+of its own. The end of that stream is the end of the child. These types are also the port that
+`umd.actors.job` uses, so that nothing above this room knows how a download is done.
+"""
+
+from collections.abc import AsyncIterator
+from typing import Protocol
+
+import msgspec
+
+from umd.domain.events import Fault, LogLevel, Metadata, Progress
+from umd.domain.options import MediaOptions
+
+LINE_BYTES_MAX = 1_048_576
+
+
+class Assignment(msgspec.Struct, frozen=True):
+    """One attempt: what to fetch, and the directory that the child may write to."""
+
+    job_id: str
+    attempt: int
+    url: str
+    options: MediaOptions
+    directory: str
+
+
+class Report(msgspec.Struct, frozen=True, tag_field="is"):
+    """Anything that a child has to say."""
+
+
+class Tick(Report, frozen=True, tag="tick"):
+    """Progress of the moment: at most four a second for a job. Never stored."""
+
+    progress: Progress
+
+
+class Extracted(Report, frozen=True, tag="extracted"):
+    """The site told what the item is."""
+
+    metadata: Metadata
+
+
+class Entered(Report, frozen=True, tag="entered"):
+    """The attempt came into another phase; `step` names a postprocessor."""
+
+    progress: Progress
+    step: str | None = None
+
+
+class Said(Report, frozen=True, tag="said"):
+    """A log line of yt-dlp's, without its terminal colours."""
+
+    level: LogLevel
+    message: str
+
+
+class Finished(Report, frozen=True, tag="finished"):
+    """The last report: the work is done and lies in the directory, or `fault` says why not.
+
+    `main` names the file in the directory that is the media itself, where yt-dlp told it.
+    """
+
+    fault: Fault | None = None
+    main: str | None = None
+
+
+AnyReport = Tick | Extracted | Entered | Said | Finished
+
+
+class Ended(msgspec.Struct, frozen=True):
+    """How a child ended: its exit status (negative: the signal), and the processor seconds that it used.
+
+    Both with all that it started and waited for. None where whoever could know it had died before.
+    """
+
+    status: int | None
+    cpu_sec: float | None = None
+
+
+class Attempt(Protocol):
+    """A running child with all of its processes."""
+
+    def reports(self) -> AsyncIterator[AnyReport]:
+        """The reports in order, until the child has ended. Ticks may be left out when the reader is slow."""
+
+    async def stop(self) -> Ended:
+        """End the whole process group: INT, then TERM, then KILL, within five seconds.
+
+        Returns when no process of it is left. May be called more than once, and after the end. Raises
+        `EngineError` if a process is still there after the five seconds.
+        """
+
+    async def wait(self) -> Ended:
+        """How the child ended, when it has."""
+
+
+class Engine(Protocol):
+    """Starts attempts. `run` raises `EngineError` where no child can be had."""
+
+    @property
+    def ytdlp_version(self) -> str: ...
+
+    async def run(self, assignment: Assignment) -> Attempt: ...

@@ -1,0 +1,59 @@
+"""The attempts that run, so that a stop of the engine ends every one of them."""
+
+import asyncio
+from pathlib import Path
+
+import msgspec
+
+from umd.domain.options import MediaOptions
+from umd.engine import leftovers, plugins
+from umd.engine.attempt import Leash, RunningAttempt
+from umd.engine.config import EngineConfig
+from umd.engine.inbox import Inbox
+from umd.engine.notices import Listener, Notice
+from umd.engine.protocol import Assignment, Ended
+
+
+class Roster:
+    """Keeps each attempt until no process of it is left."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._notice = listener
+        self._attempts: dict[int, RunningAttempt] = {}
+
+    def add(self, pid: int, leash: Leash, inbox: Inbox) -> RunningAttempt:
+        """A child has begun."""
+        attempt = self._attempts[pid] = RunningAttempt(leash, inbox)
+        self._notice(Notice("child_started", pid))
+        leash.ended.add_done_callback(lambda ended: self._remove(pid, attempt, ended.result()))
+        return attempt
+
+    async def stop(self) -> None:
+        """End them all. Raises `EngineError` if one cannot be ended."""
+        await asyncio.gather(*(attempt.stop() for attempt in self._attempts.values()))
+
+    def _remove(self, pid: int, attempt: RunningAttempt, ended: Ended) -> None:
+        if self._attempts.get(pid) is attempt:
+            del self._attempts[pid]
+        self._notice(Notice("child_ended", pid, ended=ended))
+
+
+def make_place(config: EngineConfig) -> None:
+    """Have the scratch directory ready."""
+    Path(config.scratch).mkdir(parents=True, exist_ok=True, mode=0o750)
+    plugins.link(config)
+
+
+async def sweep(config: EngineConfig, listener: Listener) -> None:
+    """Kill what earlier runs on the same data directory left alive."""
+    for pid in await asyncio.to_thread(leftovers.sweep, config):
+        listener(Notice("leftover_killed", pid))
+
+
+def needed(assignment: Assignment) -> Assignment:
+    """The assignment without what is no worker's business, as where a webhook goes.
+
+    A request is a kind of options with more fields, which the child would not understand.
+    """
+    options = {name: getattr(assignment.options, name) for name in MediaOptions.__struct_fields__}
+    return msgspec.structs.replace(assignment, options=MediaOptions(**options | {"webhook_url": None}))

@@ -1,0 +1,141 @@
+"""Starts attempts by forking a warm process, and keeps that process alive."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import platform
+from collections import deque
+from importlib.metadata import version
+
+from umd.engine.config import EngineConfig
+from umd.engine.inbox import open_inbox
+from umd.engine.link import ForkedChild, Link, LinkLost
+from umd.engine.notices import Listener, Notice, ignore
+from umd.engine.protocol import Assignment, Attempt
+from umd.engine.roster import Roster, make_place, needed, sweep
+from umd.engine.spawn import SpawnEngine
+from umd.errors import EngineError
+
+STARTS_MAX = 5
+STARTS_SEC = 60.0
+"""No more zygotes than that in this time: one that dies at once would otherwise be started for ever."""
+
+
+def create(config: EngineConfig, mode: str, listener: Listener = ignore) -> "ZygoteEngine | SpawnEngine":
+    """The engine for a value of `engine_mode`. It has to be started before it is used."""
+    if mode == "auto":
+        mode = "fork" if platform.system() == "Linux" else "spawn"
+    return ZygoteEngine(config, listener) if mode == "fork" else SpawnEngine(config, listener)
+
+
+class ZygoteEngine:
+    """Implements `umd.engine.protocol.Engine` with a zygote. Linux only.
+
+    A zygote that dies is replaced at once; children that run are not touched by that.
+    """
+
+    mode = "fork"
+
+    def __init__(self, config: EngineConfig, listener: Listener = ignore) -> None:
+        self._config = config
+        self._notice = listener
+        self._roster = Roster(listener)
+        self._numbers = itertools.count(1)
+        self._link: Link | None = None
+        self._opening = asyncio.Lock()
+        self._reopening: asyncio.Task[None] | None = None
+        self._starts: deque[float] = deque(maxlen=STARTS_MAX)
+        self._running = False
+
+    @property
+    def ytdlp_version(self) -> str:
+        """The release that the zygote has loaded; before the start the one that is installed."""
+        return self._link.ytdlp_version if self._link and self._link.ytdlp_version else version("yt-dlp")
+
+    @property
+    def alive(self) -> bool:
+        """Whether an attempt could be forked at once."""
+        return self._link is not None and self._link.alive
+
+    async def start(self) -> None:
+        """Have a warm zygote. Raises `EngineError`. Nothing is harmed where another server is at work."""
+        if not self._running:
+            await asyncio.to_thread(make_place, self._config)
+            self._running = True
+            await self._warm_link()
+
+    async def sweep(self) -> None:
+        """Kill what earlier runs left behind: before the first attempt, once the data directory is ours."""
+        await sweep(self._config, self._notice)
+
+    async def stop(self) -> None:
+        """End all attempts and the zygote: no process is left. May be repeated, and come before a start."""
+        self._running = False
+        await self._roster.stop()
+        if self._reopening is not None:
+            self._reopening.cancel()
+            await asyncio.wait({self._reopening})
+        async with self._opening:
+            if self._link is not None:
+                await self._link.close()
+                self._link = None
+
+    async def run(self, assignment: Assignment) -> Attempt:
+        """Fork a child for the assignment, whose directory exists. Raises `EngineError`."""
+        try:
+            return await self._fork(await self._warm_link(), assignment)
+        except LinkLost:
+            return await self._fork(await self._warm_link(), assignment)
+
+    async def _fork(self, link: Link, assignment: Assignment) -> Attempt:
+        reports, reports_end = os.pipe()
+        life_end, life = os.pipe()
+        inbox = await open_inbox(reports, lambda reason: self._break(forked, reason))
+        forked = ForkedChild(link, next(self._numbers), life, inbox)
+        try:
+            await link.fork(needed(assignment), reports_end, forked, life_end)
+        finally:
+            os.close(reports_end)
+            os.close(life_end)
+        return self._roster.add(forked.started.result(), forked, inbox)
+
+    def _break(self, forked: ForkedChild, reason: str) -> None:
+        """What a child says cannot be understood: it is broken, and is ended."""
+        self._notice(Notice("child_broken", forked.started.result(), reason))
+        forked.kill()
+
+    async def _warm_link(self) -> Link:
+        async with self._opening:
+            if not self._running:
+                raise EngineError("The engine is not running.")
+            if self._link is None or not self._link.alive:
+                self._link = await self._open()
+            return self._link
+
+    async def _open(self) -> Link:
+        if platform.system() != "Linux":
+            raise EngineError("The engine mode `fork` is for Linux; `auto` chooses what works.")
+        now = asyncio.get_running_loop().time()
+        if len(self._starts) == STARTS_MAX and now - self._starts[0] < STARTS_SEC:
+            raise EngineError(f"The zygote ended {STARTS_MAX} times within {STARTS_SEC:.0f} s.")
+        self._starts.append(now)
+        link = Link(self._config, self._replace)
+        try:
+            await link.open()
+        except EngineError as error:
+            self._notice(Notice("zygote_failed", link.pid, str(error)))
+            raise
+        self._notice(Notice("zygote_ready", link.pid, link.ytdlp_version))
+        return link
+
+    def _replace(self) -> None:
+        """The zygote died. Its successor is made now, so that the next attempt need not wait for it."""
+        self._notice(Notice("zygote_lost", self._link.pid if self._link else None))
+        if self._running:
+            self._reopening = asyncio.create_task(self._reopen())
+
+    async def _reopen(self) -> None:
+        # A failure has been noticed; the next attempt tries again, or says why not.
+        with contextlib.suppress(EngineError):
+            await self._warm_link()

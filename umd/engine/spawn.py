@@ -1,0 +1,161 @@
+"""Starts attempts as fresh processes: slower, and for systems where a warm process cannot be forked."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from importlib.metadata import version
+
+import msgspec
+
+from umd.engine import child, leftovers
+from umd.engine.config import EngineConfig
+from umd.engine.inbox import open_inbox
+from umd.engine.notices import Listener, Notice, ignore
+from umd.engine.protocol import Assignment, Attempt, Ended
+from umd.engine.roster import Roster, make_place, needed, sweep
+from umd.engine.worker import Order
+from umd.errors import EngineError
+
+LOOK_SEC = 0.01
+
+
+class SpawnedChild:
+    """The leash of a child of the service itself. Implements `umd.engine.attempt.Leash`.
+
+    A thread waits for its end. The group is signalled only while the child is unreaped, so that its
+    number cannot be a stranger's.
+    """
+
+    def __init__(self, process: subprocess.Popen[bytes], life: int, mark: str) -> None:
+        self.ended: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+        self._loop = asyncio.get_running_loop()
+        self._process = process
+        self._life: int | None = life
+        self._mark = mark
+        self._reaping = threading.Lock()
+        self._reaped = False
+        threading.Thread(target=self._wait, name=f"attempt-{process.pid}", daemon=True).start()
+
+    async def signal(self, signum: int) -> None:
+        self._signal(signum)
+
+    def kill(self) -> None:
+        self._signal(signal.SIGKILL)
+
+    def _signal(self, signum: int) -> None:
+        with self._reaping:
+            if not self._reaped:
+                with contextlib.suppress(ProcessLookupError, PermissionError):
+                    os.killpg(self._process.pid, signum)
+
+    def _wait(self) -> None:
+        """In the thread: until the child has ended, and then its group."""
+        pid = self._process.pid
+        if hasattr(os, "waitid"):  # not on macOS
+            os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT)
+        self.kill()
+        with self._reaping:
+            _, status, usage = os.wait4(pid, 0)
+            self._reaped = True
+        self._process.returncode = os.waitstatus_to_exitcode(status)
+        while leftovers.kill_marked(self._mark):
+            time.sleep(LOOK_SEC)
+        with contextlib.suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            self._loop.call_soon_threadsafe(
+                self._end, Ended(self._process.returncode, usage.ru_utime + usage.ru_stime)
+            )
+
+    def _end(self, ended: Ended) -> None:
+        if self._life is not None:
+            os.close(self._life)
+            self._life = None
+        self.ended.set_result(ended)
+
+
+class SpawnEngine:
+    """Implements `umd.engine.protocol.Engine` with a fresh interpreter for each attempt."""
+
+    mode = "spawn"
+
+    def __init__(self, config: EngineConfig, listener: Listener = ignore) -> None:
+        self._config = config
+        self._notice = listener
+        self._roster = Roster(listener)
+        self._numbers = itertools.count(1)
+        self._running = False
+
+    @property
+    def ytdlp_version(self) -> str:
+        """The release that is installed."""
+        return version("yt-dlp")
+
+    @property
+    def alive(self) -> bool:
+        """Whether an attempt can be started."""
+        return self._running
+
+    async def start(self) -> None:
+        """Be ready. May be repeated."""
+        await asyncio.to_thread(make_place, self._config)
+        self._running = True
+
+    async def sweep(self) -> None:
+        """Kill what earlier runs left behind: before the first attempt, once the data directory is ours."""
+        await sweep(self._config, self._notice)
+
+    async def stop(self) -> None:
+        """End all attempts; no process is left on return. May be repeated, and come before a start."""
+        self._running = False
+        await self._roster.stop()
+
+    async def run(self, assignment: Assignment) -> Attempt:
+        """Start a process for the assignment, whose directory exists. Raises `EngineError`."""
+        if not self._running:
+            raise EngineError("The engine is not running.")
+        config = msgspec.structs.replace(self._config, mark=f"{self._config.mark}.{next(self._numbers)}")
+        order = Order(config, needed(assignment))
+        reports, reports_end = os.pipe()
+        life_end, life = os.pipe()
+        try:
+            process = await asyncio.to_thread(_spawn, order, reports_end, life_end)
+        except BaseException as error:
+            # Should the process come into being nevertheless, as after a cancel, it ends with this pipe.
+            os.close(reports)
+            os.close(life)
+            if isinstance(error, OSError):
+                raise EngineError(f"No process can be made: {error}") from error
+            raise
+        finally:
+            os.close(reports_end)
+            os.close(life_end)
+        spawned = SpawnedChild(process, life, config.mark)
+        inbox = await open_inbox(reports, lambda reason: self._break(spawned, process.pid, reason))
+        return self._roster.add(process.pid, spawned, inbox)
+
+    def _break(self, spawned: SpawnedChild, pid: int, reason: str) -> None:
+        """What a child says cannot be understood: it is broken, and is ended."""
+        self._notice(Notice("child_broken", pid, reason))
+        spawned.kill()
+
+
+def _spawn(order: Order, reports: int, life: int) -> subprocess.Popen[bytes]:
+    with tempfile.TemporaryFile() as written:
+        written.write(msgspec.json.encode(order))
+        written.seek(0)
+        # `-P`: the working directory, where a download lies, must not become a place to import from.
+        return subprocess.Popen(
+            [sys.executable, "-P", "-m", "umd.engine.worker", f"--reports={reports}", f"--life={life}"],
+            stdin=written,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(reports, life),
+            env=child.worker_environment(order.config),
+            cwd=order.config.scratch,
+            process_group=0,
+        )

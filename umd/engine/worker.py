@@ -1,0 +1,137 @@
+"""The child's work: one assignment from its first report to its last.
+
+The zygote calls `work` in the process that it has forked. Where there is no fork, the service runs
+`python -m umd.engine.worker`, and the same work is done in a fresh process.
+"""
+
+import argparse
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from umd.domain.events import Fault
+from umd.engine import child, faults, params
+from umd.engine.config import EngineConfig
+from umd.engine.protocol import Assignment, Entered, Finished
+from umd.engine.reports import Reporter
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+"""Exit statuses, for people who look at processes: what came of the attempt is in its last report."""
+
+STDERR_TAIL_BYTES = 4_096
+
+LoaderMaker = Callable[[], Any]
+
+
+class ToolMissing(Exception):
+    """ffmpeg is not there."""
+
+
+class Order(msgspec.Struct, frozen=True):
+    """What a fresh process reads from its standard input."""
+
+    config: EngineConfig
+    assignment: Assignment
+
+
+def work(assignment: Assignment, config: EngineConfig, descriptor: int, make_loader: LoaderMaker) -> int:
+    """Do the assignment in the current directory and report on the descriptor; returns the exit status."""
+    reporter = Reporter(descriptor)
+    try:
+        # Not by `enter`: the reporter is in this phase from its beginning.
+        reporter.send(Entered(reporter.tally.progress("extracting")))
+        finished = _attempt(assignment, config, reporter, make_loader)
+        if finished.fault is None:
+            reporter.enter("finished")
+        reporter.flush()
+        reporter.send(finished)
+    except KeyboardInterrupt:
+        # Somebody wants the attempt to end: what he gets to see last is how far it came.
+        reporter.flush()
+        return INTERRUPTED
+    return DONE if finished.fault is None else FAILED
+
+
+def _attempt(
+    assignment: Assignment, config: EngineConfig, reporter: Reporter, make_loader: LoaderMaker
+) -> Finished:
+    """Download. Whatever goes wrong becomes a fault."""
+    limit = filesize_max_bytes(assignment, config)
+    try:
+        plan = params.plan(assignment.options, limit)
+        _require_tools(plan, config)
+        loader = make_loader()
+        loader.adopt(plan, reporter)
+        return _result(loader.extract_info(assignment.url), loader)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # noqa: BLE001 - the worker's edge: extractors and plugins raise anything
+        return Finished(_fault(error, limit))
+
+
+def _require_tools(plan: params.Plan, config: EngineConfig) -> None:
+    if plan.needs_ffmpeg and not (config.tools.ffmpeg and config.tools.ffprobe):
+        raise ToolMissing
+
+
+def _result(info: Any, loader: Any) -> Finished:
+    """The main file, if there is one: yt-dlp's word for it is not enough."""
+    if isinstance(info, dict) and info.get("entries"):
+        info = info["entries"][0]
+    downloads = info.get("requested_downloads") or [] if isinstance(info, dict) else []
+    paths = [Path(one["filepath"]) for one in downloads if one.get("filepath")]
+    if paths and all(path.is_file() and path.stat().st_size > 0 for path in paths):
+        return Finished(main=paths[0].name)
+    return Finished(faults.too_large() if loader.voice.over_limit else faults.no_file())
+
+
+def _fault(error: BaseException, limit: int) -> Fault:
+    """A program that met RLIMIT_FSIZE says nothing that yt-dlp passes on; the file that it left says it."""
+    if any(path.is_file() and path.stat().st_size >= limit for path in Path().glob(f"{params.STEM}*")):
+        return faults.too_large()
+    return faults.explain(error, _stderr_tail())
+
+
+def filesize_max_bytes(assignment: Assignment, config: EngineConfig) -> int:
+    """The largest file that this attempt may write."""
+    return min(assignment.options.max_filesize or config.filesize_max_bytes, config.filesize_max_bytes)
+
+
+def _stderr_tail() -> list[str]:
+    """What ffmpeg wrote last, where it downloaded: yt-dlp tells no more of that than the exit code."""
+    try:
+        size = os.fstat(2).st_size
+        tail = os.pread(2, STDERR_TAIL_BYTES, max(0, size - STDERR_TAIL_BYTES))
+    except OSError:
+        return []
+    return tail.decode("utf-8", "replace").splitlines()[-10:]
+
+
+def main() -> None:
+    """A fresh process: the order comes on standard input, the descriptors are inherited."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--reports", type=int, required=True, help="descriptor to report on")
+    parser.add_argument(
+        "--life", type=int, required=True, help="descriptor whose end is the end of the service"
+    )
+    arguments = parser.parse_args()
+    order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
+    size = filesize_max_bytes(order.assignment, order.config)
+    child.prepare(order.assignment.directory, order.config, arguments.life, size)
+    os.set_inheritable(arguments.reports, False)
+    os._exit(work(order.assignment, order.config, arguments.reports, lambda: _new_loader(order.config)))
+
+
+def _new_loader(config: EngineConfig) -> Any:
+    # The import of yt-dlp is the longest part of the work, and its errors are reported like others.
+    from umd.engine.loader import Loader
+
+    return Loader(config)
+
+
+if __name__ == "__main__":
+    main()
