@@ -98,9 +98,13 @@ class App:
         """
         began = asyncio.get_running_loop().time()
         await asyncio.to_thread(self._volume.prepare)
-        self._stops.append(self._log.stop)
-        await self._log.start(self._jobs.apply, self._files.apply)
-        await self._start_engine()
+        warming = asyncio.create_task(self._warm_engine())
+        try:
+            self._stops.append(self._log.stop)
+            await self._log.start(self._jobs.apply, self._files.apply)
+        finally:
+            await warming
+        await self._engine.sweep()
         await recover(self._workshop)
         await self._start_serving()
         self._start_actors()
@@ -135,8 +139,8 @@ class App:
         while self._stops:
             await self._stops.pop()()
 
-    async def _start_engine(self) -> None:
-        """Only now that the log is ours: what earlier runs left alive is ended here."""
+    async def _warm_engine(self) -> None:
+        """Warm the engine while the log is being folded: it takes a second, and another processor."""
         tools = await asyncio.to_thread(ffmpeg.find, engine_config.scratch_folder(self._settings))
         self._tools = tools
         config = engine_config.configure(self._settings, tools)
