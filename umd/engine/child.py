@@ -51,6 +51,7 @@ def prepare(directory: str, config: EngineConfig, life: int, filesize_max_bytes:
     _scrub_environment(directory, config)
     _limit(filesize_max_bytes)
     # Here is the place for the sandbox: one thread, and the first connection is still to come.
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def worker_environment(config: EngineConfig) -> dict[str, str]:
@@ -93,7 +94,6 @@ def _reset_signals() -> None:
     for number in _DEFAULT_SIGNALS:
         signal.signal(number, signal.SIG_DFL)
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
 
 
 def _redirect_streams(directory: str) -> None:

@@ -10,6 +10,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from importlib.metadata import version
 
 import msgspec
@@ -146,7 +147,8 @@ class SpawnEngine:
 
 
 def _spawn(order: Order, reports: int, life: int) -> subprocess.Popen[bytes]:
-    with tempfile.TemporaryFile() as written:
+    """In a thread: its signal mask is inherited, so that no SIGINT comes before the child is ready for it."""
+    with tempfile.TemporaryFile() as written, _without_interrupts():
         written.write(msgspec.json.encode(order))
         written.seek(0)
         # `-P`: the working directory, where a download lies, must not become a place to import from.
@@ -159,3 +161,12 @@ def _spawn(order: Order, reports: int, life: int) -> subprocess.Popen[bytes]:
             cwd=order.config.scratch,
             process_group=0,
         )
+
+
+@contextlib.contextmanager
+def _without_interrupts() -> Iterator[None]:
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
