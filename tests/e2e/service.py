@@ -64,11 +64,7 @@ class Service:
 
     async def start(self) -> None:
         """Start and wait until it is ready."""
-        kept = {
-            name: os.environ[name]
-            for name in ("PATH", "HOME", "COVERAGE_PROCESS_CONFIG")
-            if name in os.environ
-        }
+        kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         settings = {f"UMD_{name.upper()}": str(value) for name, value in self._settings.items()}
         self.lines.clear()
         self._process = await asyncio.create_subprocess_exec(

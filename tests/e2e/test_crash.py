@@ -44,7 +44,7 @@ async def test_every_accepted_job_goes_on_after_kill_9(tmp_path: Path, site: Sit
         assert list((tmp_path / "temp").glob("job-*")) == []
 
 
-@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("seed", range(4))
 async def test_kill_9_at_any_instant_loses_nothing_that_was_accepted(
     tmp_path: Path, site: Site, seed: int
 ) -> None:
@@ -58,7 +58,7 @@ async def test_kill_9_at_any_instant_loses_nothing_that_was_accepted(
             accepted.append(await service.submit(url, embed_metadata=number % 2 == 0))
 
     submitting = asyncio.create_task(submit())
-    await site.wait_request(f"/media/small/any-{seed}-*", count=1 + seed * 5)
+    await site.wait_request(f"/media/small/any-{seed}-*", count=1 + seed * 8)
     await service.kill()
     await asyncio.wait([submitting])
     submitting.exception()
