@@ -27,6 +27,7 @@ async def test_a_service_starts_is_well_and_stops_twice(
     async with aiohttp.ClientSession() as client, client.get(base) as answer:
         health = await answer.json()
     monkeypatch.setenv("PORT", str(app.port))
+    monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     asked = await asyncio.to_thread(command_line.main, ["health"])
     app.end()
 
