@@ -60,6 +60,7 @@ async def serve(settings: Settings) -> int:
         return EXIT_FAULT
     finally:
         await app.stop()
+        _log.info("app.stopped")
     if fault is not None:
         _log.critical("app.fault", exc_info=fault)
         return EXIT_FAULT

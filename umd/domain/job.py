@@ -16,6 +16,7 @@ for ever. Every command is either decided or refused in every state; `tests/doma
 from enum import StrEnum
 
 import msgspec
+from msgspec.structs import replace
 
 from umd.clock import SECOND, Micros, instant, micros
 from umd.domain import commands as c
@@ -244,34 +245,12 @@ def _refused(job: Job, what: str) -> InvalidState:
 def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
     """The job after an event. Total over all events that `decide` can give."""
     if isinstance(event, e.JobQueued):
-        return Job(
-            job_id=event.job_id,
-            state=State.QUEUED,
-            request=event.request,
-            limits=event.limits,
-            owner=event.owner,
-            created_at=at,
-            batch_id=event.batch_id,
-            body_hash=event.body_hash,
-        )
+        return _queued(event, at)
     assert job is not None, "a stream begins with job.queued"  # noqa: S101  # an invariant of the log
 
-    replace = msgspec.structs.replace
     match event:
         case e.JobStarted():
-            return replace(
-                job,
-                state=State.RUNNING,
-                attempt=event.attempt,
-                ytdlp_version=event.ytdlp_version,
-                started_at=job.started_at or at,
-                attempt_started_at=at,
-                ended_at=None,
-                retry_at=None,
-                error=None,
-                progress=e.Progress("extracting"),
-                files=(),
-            )
+            return _started(job, event, at)
         case e.JobMetadata():
             return replace(job, metadata=event.metadata)
         case e.JobPhase():
@@ -281,61 +260,88 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
         case e.JobFile():
             return replace(job, files=(*job.files, event.file))
         case e.JobCompleted():
-            return replace(
-                job,
-                state=State.COMPLETED,
-                progress=event.progress,
-                delete_at=None if event.delete_at is None else micros(event.delete_at),
-                ended_at=at,
-            )
+            return _completed(job, event, at)
         case e.JobFailed():
-            return replace(
-                job,
-                state=State.FAILED,
-                error=event.error,
-                progress=event.progress or job.progress,
-                failures=job.failures + 1,
-                ended_at=at,
-            )
+            return _failed(job, event, at)
         case e.JobRetrying():
-            return replace(
-                job,
-                state=State.QUEUED,
-                error=event.error,
-                retry_at=micros(event.retry_at),
-                failures=0 if event.requested else job.failures + 1,
-                spent=0 if event.requested else _spent(job, at),
-                progress=event.progress or job.progress,
-                stop_intent=None,
-                ended_at=None,
-            )
+            return _retrying(job, event, at)
         case e.JobInterrupted():
             return replace(job, state=State.QUEUED, stop_intent=None)
         case e.JobStopping():
             return replace(job, state=State.STOPPING, stop_intent=event.intent)
         case e.JobCancelled():
-            return replace(
-                job,
-                state=State.CANCELLED,
-                stop_intent=None,
-                progress=event.progress or job.progress,
-                error=None,
-                retry_at=None,
-                ended_at=at,
-            )
+            stopped = _at_rest(job, State.CANCELLED, event.progress)
+            return replace(stopped, error=None, ended_at=at)
         case e.JobPaused():
-            return replace(
-                job,
-                state=State.PAUSED,
-                stop_intent=None,
-                progress=event.progress or job.progress,
-                retry_at=None,
-                spent=_spent(job, at),
-            )
+            return replace(_at_rest(job, State.PAUSED, event.progress), spent=_spent(job, at))
         case e.JobResumed():
             return replace(job, state=State.QUEUED)
         case e.JobFilesDeleted():
             return replace(job, files_deleted_at=at)
+
+
+def _queued(event: e.JobQueued, at: Micros) -> Job:
+    return Job(
+        job_id=event.job_id,
+        state=State.QUEUED,
+        request=event.request,
+        limits=event.limits,
+        owner=event.owner,
+        created_at=at,
+        batch_id=event.batch_id,
+        body_hash=event.body_hash,
+    )
+
+
+def _started(job: Job, event: e.JobStarted, at: Micros) -> Job:
+    return replace(
+        job,
+        state=State.RUNNING,
+        attempt=event.attempt,
+        ytdlp_version=event.ytdlp_version,
+        started_at=job.started_at or at,
+        attempt_started_at=at,
+        ended_at=None,
+        retry_at=None,
+        error=None,
+        progress=e.Progress("extracting"),
+        files=(),
+    )
+
+
+def _completed(job: Job, event: e.JobCompleted, at: Micros) -> Job:
+    delete_at = None if event.delete_at is None else micros(event.delete_at)
+    return replace(job, state=State.COMPLETED, progress=event.progress, delete_at=delete_at, ended_at=at)
+
+
+def _failed(job: Job, event: e.JobFailed, at: Micros) -> Job:
+    return replace(
+        job,
+        state=State.FAILED,
+        error=event.error,
+        progress=event.progress or job.progress,
+        failures=job.failures + 1,
+        ended_at=at,
+    )
+
+
+def _retrying(job: Job, event: e.JobRetrying, at: Micros) -> Job:
+    """Back in the queue. What a client asks for begins to count anew."""
+    return replace(
+        job,
+        state=State.QUEUED,
+        error=event.error,
+        retry_at=micros(event.retry_at),
+        failures=0 if event.requested else job.failures + 1,
+        spent=0 if event.requested else _spent(job, at),
+        progress=event.progress or job.progress,
+        stop_intent=None,
+        ended_at=None,
+    )
+
+
+def _at_rest(job: Job, state: State, progress: e.Progress | None) -> Job:
+    return replace(job, state=state, stop_intent=None, progress=progress or job.progress, retry_at=None)
 
 
 def _spent(job: Job, at: Micros) -> Micros:
