@@ -26,7 +26,7 @@ from umd.domain.events import Limits
 from umd.engine import config as engine_config
 from umd.engine import ffmpeg, runner
 from umd.engine.notices import Notice
-from umd.errors import LogError, LogLocked
+from umd.errors import LogLocked, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
 from umd.projections.files import Files
@@ -55,8 +55,8 @@ async def serve(settings: Settings) -> int:
     except LogLocked as locked:
         _log.error("app.locked", reason=str(locked))
         return EXIT_LOCKED
-    except LogError as broken:
-        _log.error("app.log_unusable", reason=str(broken))
+    except (UmdError, OSError) as error:
+        _log.error("app.cannot_run", reason=str(error), code=getattr(error, "code", None))
         return EXIT_FAULT
     finally:
         await app.stop()

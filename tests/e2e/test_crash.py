@@ -170,6 +170,15 @@ async def test_a_second_server_on_the_same_data_refuses_and_harms_nothing(tmp_pa
         assert (job["status"], job["attempt"]) == ("completed", 1)
 
 
+async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path, site: Site) -> None:
+    service = Service(tmp_path, port=site.port)
+    with pytest.raises(AssertionError, match="cannot_run"):
+        await service.start()
+
+    assert await service.stop() == 70
+    assert not any("Traceback" in line["event"] for line in service.lines)
+
+
 async def test_files_go_when_their_retention_ends_also_after_a_restart(tmp_path: Path, site: Site) -> None:
     async with running(tmp_path) as service:
         soon = await service.download(site.url("/media/small/soon.mp4"), retention_sec=1)
