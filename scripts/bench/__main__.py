@@ -9,8 +9,11 @@ PARTS = ("log", "engine", "sse", "service")
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("parts", nargs="*", default=PARTS, choices=[*PARTS, []], help="which; all by default")
-    for part in parser.parse_args().parts:
+    parser.add_argument("parts", nargs="*", help=f"of {', '.join(PARTS)}; all by default")
+    wanted = parser.parse_args().parts or PARTS
+    if unknown := set(wanted) - set(PARTS):
+        parser.error(f"there is no {', '.join(unknown)}")
+    for part in wanted:
         print(f"\n{part}\n{'-' * len(part)}", flush=True)
         subprocess.run([sys.executable, "-m", f"scripts.bench.{part}"], check=True)
     return 0
