@@ -248,7 +248,7 @@ class JobActor(Actor[Stop]):
     async def _put_away(self, entry: Entry, files: tuple[File, ...]) -> None:
         if entry.job.state is State.COMPLETED:
             await asyncio.to_thread(self._shop.volume.close_publication, self._job_id)
-            _log.info("job.completed", attempt=self._number, files=len(files), position=entry.position)
+            _log.info("job.completed", attempt=self._number, files=len(files))
         elif entry.job.state is State.CANCELLED:
             await asyncio.to_thread(self._shop.volume.discard, self._job_id)
 
@@ -278,7 +278,9 @@ class JobActor(Actor[Stop]):
         """Execute a command; while the volume is full, wait for space, for nothing may be lost."""
         while True:
             try:
-                return await self._shop.dispatcher.execute(command)
+                entry = await self._shop.dispatcher.execute(command)
+                structlog.contextvars.bind_contextvars(position=entry.position)
+                return entry
             except StorageFull:
                 _log.warning("job.waits_for_space", command=type(command).__name__)
                 await asyncio.sleep(SPACE_WAIT_SEC)
