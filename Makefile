@@ -6,8 +6,9 @@
 
 VENV := .venv
 PY := $(VENV)/bin/python
-# Wheels only: a bare machine has no compiler, and nothing foreign runs while installing.
-PIP := $(PY) -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary=:all:
+# Wheels only: a bare machine has no compiler, and nothing foreign runs while installing. The lock files name
+# everything, so there is nothing to resolve: older pips would look for newer releases of what has extras.
+PIP := $(PY) -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes --only-binary=:all:
 
 # A virtual environment whose Python has gone, by an upgrade of the system, is made anew.
 $(shell [ -x $(PY) ] || rm -f $(VENV)/.stamp-*)
