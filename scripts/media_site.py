@@ -54,6 +54,7 @@ async def serve(port: int) -> None:
     async with Site(port=port) as site:
         for heading, paths in EXAMPLES.items():
             print(f"\n{heading}:", *(f"  {site.url(path)}" for path in paths), sep="\n")
+        print("\numd takes these addresses with UMD_ALLOW_ADDRESSES=127.0.0.0/8 only.")
         print(f"\nThe plugin: PYTHONPATH={PLUGINS} yt-dlp {site.url('/site/video/any')}", flush=True)
         await stopped.wait()
 

@@ -7,6 +7,7 @@ service stop itself, 75 when another server holds the event log.
 import argparse
 import asyncio
 import os
+import re
 import sys
 import urllib.error
 import urllib.request
@@ -31,7 +32,8 @@ def config(loaded: settings.Loaded) -> int:
     """Print every setting with its value and where that came from."""
     for name in loaded.settings.__struct_fields__:
         variable = f"{settings.PREFIX}{name.upper()}"
-        print(f"{variable}={getattr(loaded.settings, name)}  # {loaded.origins[name]}")
+        value = re.sub(r"://[^/@]*@", "://***@", str(getattr(loaded.settings, name)))
+        print(f"{variable}={value}  # {loaded.origins[name]}")
     return 0
 
 

@@ -22,6 +22,7 @@ from umd.api.server import Server
 from umd.api.sse import Hub, StreamLimits
 from umd.clock import Clock, SystemClock
 from umd.dispatcher import Dispatcher
+from umd.domain import destinations
 from umd.domain.events import Limits
 from umd.engine import config as engine_config
 from umd.engine import ffmpeg, runner
@@ -165,6 +166,7 @@ class App:
         context = Context(
             settings=self._settings,
             limits=_default_limits(self._settings),
+            rules=destinations.rules_of(self._settings),
             clock=self._clock,
             dispatcher=self._dispatcher,
             jobs=self._jobs,

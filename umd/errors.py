@@ -3,6 +3,9 @@
     UmdError
     ├── Refused                  a request that the rules turn down; nothing was stored
     │   ├── InvalidInput         a value that cannot be accepted, with the pointer of each field
+    │   ├── NotAllowed           a place that the operator's rules do not let umd connect to
+    │   │   ├── AddressNotAllowed   inside a network, or a port that no media is served from
+    │   │   └── DomainNotAllowed    a site that the operator has blocked, or not allowed
     │   ├── NotFound             no such job, file or route
     │   ├── Gone                 it was there, and its time is over
     │   ├── InvalidState         the resource is in a state that does not allow it
@@ -56,6 +59,22 @@ class InvalidInput(Refused):
     def __init__(self, *errors: FieldError) -> None:
         super().__init__("; ".join(f"{error.pointer or '/'}: {error.message}" for error in errors))
         self.errors = errors
+
+
+class NotAllowed(Refused):
+    """A place that the operator's rules do not let umd connect to."""
+
+
+class AddressNotAllowed(NotAllowed):
+    """An address inside a network, in whatever spelling, or a port that no media is served from."""
+
+    code = "address_not_allowed"
+
+
+class DomainNotAllowed(NotAllowed):
+    """A site that the operator has blocked, or not allowed."""
+
+    code = "domain_not_allowed"
 
 
 class NotFound(Refused):

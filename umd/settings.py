@@ -6,6 +6,7 @@ Each field of `Settings` is one variable, `UMD_` and the field's name in capital
 
 import os
 from collections.abc import Mapping
+from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -53,6 +54,43 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     retry_base_sec: Annotated[int, _number(0, 3_600, "first wait before a retry; it doubles each time")] = 5
     retention_sec: Annotated[int, _number(0, 31_536_000, "seconds after which the files of a job go")] = 3_600
     max_filesize_bytes: Annotated[int, _number(1, 2**50, "the largest result")] = 10 * GIB
+    allow_addresses: Annotated[
+        str,
+        Meta(
+            description="networks that are connected to although they are not public, on every port, such as "
+            "`192.168.1.0/24, fd00::/8`; a cloud's metadata address passes only where it is named alone"
+        ),
+    ] = ""
+    allowed_domains: Annotated[
+        str,
+        Meta(
+            description="if set, only URLs of these sites and what is below them are taken, such as "
+            "`vimeo.com, example.org`; their media may come from hosts of other names"
+        ),
+    ] = ""
+    blocked_domains: Annotated[
+        str,
+        Meta(
+            description="sites that are neither taken in a request nor connected to, with what is below them"
+        ),
+    ] = ""
+    allow_youtube: Annotated[bool, Meta(description="false blocks YouTube's domains")] = True
+    allowed_ports: Annotated[
+        str,
+        Meta(
+            description="ports of public addresses that are connected to, such as `80, 443, 8000-8999`; "
+            "empty is 80, 443 and all from 1024 up but for those of databases and other inner services"
+        ),
+    ] = ""
+    proxy: Annotated[
+        str,
+        Meta(
+            pattern=r"^((http|socks5|socks5h)://([^/\s@]+@)?[^/\s@]+:\d{1,5}/?)?$",
+            description="a proxy that downloads go through, `http://`, `socks5://` or `socks5h://`, with "
+            "`user:password@` if needed; an HTTP one has to permit CONNECT to every port. Only with socks5h "
+            "does it look names up itself, and nobody judges what they lead to",
+        ),
+    ] = ""
     js_runtime: Annotated[str, Meta(description="path of deno, `auto`, or empty for none")] = "auto"
     engine_mode: Annotated[
         Literal["auto", "fork", "spawn"],
@@ -72,10 +110,33 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "console", "json"], Meta(description="`auto`: console on a terminal, else json")
     ] = "auto"
 
+    def __post_init__(self) -> None:
+        """Refuse what a type cannot say. Raises `ValueError`, which msgspec passes on as its own error."""
+        for item in filter(None, map(str.strip, self.allow_addresses.split(","))):
+            _check_network(item)
+        for item in filter(None, map(str.strip, self.allowed_ports.split(","))):
+            _check_ports(item)
+
     @property
     def root(self) -> Path:
         """The data directory as an absolute path."""
         return Path(self.data_dir).expanduser().absolute()
+
+
+def _check_network(item: str) -> None:
+    try:
+        ip_network(item)
+    except ValueError:
+        raise ValueError(f"{item!r} is no network such as 192.168.1.0/24 or fd00::/8") from None
+
+
+def _check_ports(item: str) -> None:
+    first, _, last = item.partition("-")
+    numbers = (first, last or first)
+    if not all(number.isascii() and number.isdigit() for number in numbers) or not (
+        1 <= int(numbers[0]) <= int(numbers[1]) <= 65_535  # noqa: PLR2004
+    ):
+        raise ValueError(f"{item!r} is no port and no range of ports such as 8000-8999")
 
 
 class Loaded(msgspec.Struct, frozen=True):

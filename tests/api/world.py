@@ -20,6 +20,7 @@ from umd.api.sse import Hub, StreamLimits
 from umd.clock import SECOND, Micros, encode_id
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
+from umd.domain import destinations
 from umd.domain import events as e
 from umd.live import Live
 from umd.log.memory import MemoryLog
@@ -88,6 +89,7 @@ class World:
         return Context(
             settings=self.settings,
             limits=LIMITS,
+            rules=destinations.rules_of(self.settings),
             clock=self.clock,
             dispatcher=self.dispatcher,
             jobs=self.jobs,

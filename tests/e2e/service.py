@@ -44,6 +44,7 @@ class Service:
             "port": 0,
             "log_format": "json",
             "ytdlp_plugin_dir": PLUGINS,
+            "allow_addresses": "127.0.0.0/8",
             "max_concurrent_per_site": 10,
             "retry_base_sec": 0,
             **settings,

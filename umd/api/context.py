@@ -10,6 +10,7 @@ from aiohttp import web
 from umd.actors.admission import Admission
 from umd.clock import Clock, Micros
 from umd.dispatcher import Dispatcher
+from umd.domain.destinations import Rules
 from umd.domain.events import Limits
 from umd.live import Live
 from umd.log import EventLog
@@ -46,6 +47,7 @@ class Context:
 
     settings: Settings
     limits: Limits
+    rules: Rules
     clock: Clock
     dispatcher: Dispatcher
     jobs: Jobs

@@ -17,7 +17,7 @@ from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.problems import HttpRefusal
 from umd.api.request_id import REQUEST_ID
 from umd.clock import encode_id, rfc3339
-from umd.domain import limits, validation
+from umd.domain import destinations, limits, validation
 from umd.domain.commands import (
     CancelDownload,
     Command,
@@ -52,6 +52,9 @@ async def submit(request: web.Request) -> web.Response:
     read_query(request, NoQuery)
     body = await read_body(request, DownloadRequest)
     validation.check(body)
+    destinations.check_site(context.rules, body.url)
+    if body.webhook_url:
+        destinations.check_receiver(context.rules, body.webhook_url)
     command = _command(request, context, body)
     known = context.jobs.get(command.job_id) is not None
     with nullcontext() if known else context.admission.intake():

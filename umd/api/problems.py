@@ -35,6 +35,8 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "malformed_request": Meaning(400, "The request is not valid HTTP"),
         "malformed_json": Meaning(400, "The body is not valid JSON"),
         "invalid_query": Meaning(400, "A query parameter is not valid"),
+        "address_not_allowed": Meaning(403, "The address is not one that this server connects to"),
+        "domain_not_allowed": Meaning(403, "The site is not one that this server connects to"),
         "not_found": Meaning(404, "There is no such resource"),
         "job_not_found": Meaning(404, "There is no such job"),
         "file_not_found": Meaning(404, "There is no such file"),

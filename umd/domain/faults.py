@@ -25,6 +25,7 @@ RETRYABLE = MappingProxyType(
         "postprocessing_failed": True,
         "ffmpeg_missing": False,
         "address_not_allowed": False,
+        "domain_not_allowed": False,
         "worker_crashed": True,
         "internal": False,
     }
