@@ -39,7 +39,7 @@ class Unreadable(ValueError):
 
 
 def readings(host: str) -> tuple[Address, ...]:
-    """The addresses that a host may be read as; none for a name. Raises `Unreadable`."""
+    """What addresses a host may be read as, `getaddrinfo`'s first; none for a name. Raises `Unreadable`."""
     host = plain(host)
     if ":" in host:
         return (_six(host),)
@@ -108,7 +108,7 @@ def _four(labels: list[str]) -> Iterator[IPv4Address]:
 
 
 def _values(label: str) -> Iterator[int]:
-    """A number as it stands, and as octal where it begins with a zero."""
+    """A number as octal where it begins with a zero, as most read it, and as it stands."""
     if len(label) > 40:  # noqa: PLR2004  # no reader takes so many digits, save as padding
         label = label.lstrip("0") or "0"
         if len(label) > 40:  # noqa: PLR2004
@@ -116,6 +116,6 @@ def _values(label: str) -> Iterator[int]:
     if label.startswith("0x"):
         yield int(label[2:] or "0", 16)
         return
-    yield int(label)
     if label.startswith("0") and not set(label) & set("89"):
         yield int(label, 8)
+    yield int(label)
