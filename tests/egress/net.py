@@ -57,8 +57,8 @@ class Server:
             writer.close()
 
     @asynccontextmanager
-    async def running(self) -> AsyncIterator["Server"]:
-        server = await asyncio.start_server(self._serve, "127.0.0.1", 0, limit=2**20)
+    async def running(self, address: str = "127.0.0.1") -> AsyncIterator["Server"]:
+        server = await asyncio.start_server(self._serve, address, 0, limit=2**20)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self
@@ -86,7 +86,11 @@ class Net:
     async def passage(self, allowance: Allowance = PLENTY) -> AsyncIterator["Client"]:
         listener = socket.create_server(("127.0.0.1", 0), backlog=128)
         port = listener.getsockname()[1]
-        passage = await self.egress.admit(listener, allowance)
+        try:
+            passage = await self.egress.admit(listener, allowance)
+        except ValueError:
+            listener.close()
+            raise
         try:
             yield Client(port, passage)
         finally:
