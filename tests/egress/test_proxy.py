@@ -328,6 +328,23 @@ async def test_a_request_s_body_waits_for_its_go_ahead_and_arrives_whole(framing
         assert got == [body]
 
 
+async def test_what_follows_a_chunked_body_at_once_is_the_next_request() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while head := await origin.head(reader):
+            if b"chunked" in head:
+                assert await reader.readexactly(13) == b"3\r\nabc\r\n0\r\n\r\n"
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok")
+
+    first = b"POST http://site.example/1 HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n"
+    second = b"GET http://site.example/2 HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    origin = Server(serve)
+    async with net(origin) as world, world.passage() as client:
+        got = await client.send(first + b"3\r\nabc\r\n0\r\n\r\n" + second)
+
+    assert got.count(b"\r\n\r\nok") == 2
+    assert [head.split()[1] for head in origin.heads] == [b"/1", b"/2"]
+
+
 async def test_an_early_answer_ends_a_body_that_is_never_sent() -> None:
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         await origin.head(reader)

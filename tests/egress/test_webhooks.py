@@ -9,8 +9,9 @@ import aiohttp
 import pytest
 
 from tests.egress.net import PUBLIC, Server, Table, answering
+from umd.domain.addresses import Address
 from umd.domain.destinations import Rules, rules_of
-from umd.egress.webhooks import connector
+from umd.egress.webhooks import JudgingResolver, connector
 from umd.errors import AddressNotAllowed, DomainNotAllowed
 from umd.settings import Settings
 
@@ -95,3 +96,14 @@ async def test_blocked_domains_and_closed_ports_are_refused() -> None:
             await http.post("http://hooks.example:25/")
         with pytest.raises(AddressNotAllowed):
             await http.post(f"http://{PUBLIC}:6379/")
+
+
+@pytest.mark.parametrize("addresses", [(PUBLIC, CANARY), (CANARY, PUBLIC)])
+async def test_no_part_of_a_mixed_answer_is_given_to_the_connector(
+    addresses: tuple[Address, Address],
+) -> None:
+    table = Table()
+    table.set("mixed.example", *addresses)
+
+    with pytest.raises(AddressNotAllowed):
+        await JudgingResolver(Rules(), table).resolve("mixed.example", 443)
