@@ -35,7 +35,15 @@ async def test_a_service_starts_is_well_and_stops_twice(
     await app.stop()
     await app.stop()
     assert health["status"] == "healthy", health
-    assert set(health["checks"]) == {"event_log", "storage", "queue", "workers", "yt_dlp", "ffmpeg"}
+    assert set(health["checks"]) == {
+        "event_log",
+        "storage",
+        "queue",
+        "workers",
+        "sandbox",
+        "yt_dlp",
+        "ffmpeg",
+    }
     assert asked == 0
     assert await asyncio.to_thread(command_line.main, ["health"]) == 1
 

@@ -27,7 +27,12 @@ ROWS: dict[str, int] = {
     "errors": 0,
     "clock": 0,
 }
-NEIGHBOURS = {("__main__", "app"), ("dispatcher", "projections"), ("settings", "errors")}
+NEIGHBOURS = {
+    ("__main__", "app"),
+    ("dispatcher", "projections"),
+    ("engine", "egress"),
+    ("settings", "errors"),
+}
 """Pairs of one row, of which the first may import the second."""
 
 ONLY_ROOM: dict[str, set[str]] = {

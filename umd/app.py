@@ -24,10 +24,12 @@ from umd.clock import Clock, SystemClock
 from umd.dispatcher import Dispatcher
 from umd.domain import destinations
 from umd.domain.events import Limits
+from umd.egress.proxy import Egress
+from umd.egress.resolver import SystemResolver
 from umd.engine import config as engine_config
 from umd.engine import ffmpeg, runner
 from umd.engine.notices import Notice
-from umd.errors import LogLocked, UmdError
+from umd.errors import LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
 from umd.projections.files import Files
@@ -44,7 +46,10 @@ _log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings) -> int:
-    """Run the service until a signal or a fault ends it; returns the exit code."""
+    """Run the service until a signal or a fault ends it; returns the exit code.
+
+    Raises `SettingsError` for what only this machine could tell.
+    """
     configure(settings.log_level, settings.log_format)
     app = App(settings)
     loop = asyncio.get_running_loop()
@@ -56,6 +61,8 @@ async def serve(settings: Settings) -> int:
     except LogLocked as locked:
         _log.error("app.locked", reason=str(locked))
         return EXIT_LOCKED
+    except SettingsError:
+        raise
     except (UmdError, OSError) as error:
         _log.error("app.cannot_run", reason=str(error), code=getattr(error, "code", None))
         return EXIT_FAULT
@@ -84,6 +91,9 @@ class App:
         self._readiness = Readiness(self._clock.now())
         self._dispatcher = Dispatcher(self._log, self._jobs, self._clock)
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
+        self._resolver = SystemResolver()
+        self._rules = destinations.rules_of(settings)
+        self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
         self._workers = Supervisor("jobs", self.fail)
         self._hub = Hub(self._log, self._live, StreamLimits.of(settings))
 
@@ -146,8 +156,8 @@ class App:
         tools = await asyncio.to_thread(ffmpeg.find, engine_config.scratch_folder(self._settings))
         self._tools = tools
         config = engine_config.configure(self._settings, tools)
-        self._engine = runner.create(config, self._settings.engine_mode, _note_engine)
-        self._stops.append(self._engine.stop)
+        self._engine = runner.create(config, self._settings.engine_mode, self._egress, _note_engine)
+        self._stops += [self._stop_egress, self._engine.stop]
         await self._engine.start()
         self._workshop = Workshop(
             self._dispatcher,
@@ -166,7 +176,7 @@ class App:
         context = Context(
             settings=self._settings,
             limits=_default_limits(self._settings),
-            rules=destinations.rules_of(self._settings),
+            rules=self._rules,
             clock=self._clock,
             dispatcher=self._dispatcher,
             jobs=self._jobs,
@@ -193,6 +203,10 @@ class App:
 
     def _keep(self, actor: Actor[None]) -> None:
         self._root.start(actor.name, lambda: actor)
+
+    async def _stop_egress(self) -> None:
+        await self._egress.stop()
+        self._resolver.stop()
 
     async def _stop_crew(self) -> None:
         self._admission.close()

@@ -96,6 +96,13 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Literal["auto", "fork", "spawn"],
         Meta(description="fork from a warm process, or start a fresh one each time"),
     ] = "auto"
+    sandbox: Annotated[
+        Literal["netns", "landlock", "proxy"],
+        Meta(description="the least that shuts downloads off; with less the service does not start"),
+    ] = "proxy"
+    worker_memory_bytes: Annotated[
+        int, _number(256 * MIB, 2**46, "the most data that a process of a download may hold in memory")
+    ] = 4 * GIB
     ytdlp_plugin_dir: Annotated[str, Meta(description="a directory of yt-dlp plugins; empty loads none")] = ""
     sse_max_subscribers: Annotated[int, _number(1, 100_000, "event streams at once")] = 5_000
     sse_max_sec: Annotated[

@@ -24,7 +24,10 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from umd.domain.destinations import rules_of
 from umd.domain.options import MediaOptions
+from umd.egress.proxy import Egress
+from umd.egress.resolver import SystemResolver
 from umd.engine import ffmpeg, runner
 from umd.engine.config import configure, scratch_folder
 from umd.engine.protocol import Assignment, Attempt, Engine, Finished, Tick
@@ -235,11 +238,12 @@ async def _until_ticking(attempt: Attempt) -> None:
 
 async def engine(origin: Origin, shots: int, mode: str) -> Result:
     with tempfile.TemporaryDirectory() as name:
-        settings = Settings(data_dir=name)
+        settings = Settings(data_dir=name, allow_addresses="127.0.0.1")
         tools = ffmpeg.find(scratch_folder(settings) / "bin")
         pids: defaultdict[str, list[int]] = defaultdict(list)
+        egress = Egress(rules_of(settings), SystemResolver())
         made = runner.create(
-            configure(settings, tools), mode, lambda notice: pids[notice.what].append(notice.pid or 0)
+            configure(settings, tools), mode, egress, lambda notice: pids[notice.what].append(notice.pid or 0)
         )
         await made.start()
         try:

@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,11 +11,15 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
 
+import msgspec
 import psutil
 
 from tests.site import PLUGINS, Site
+from umd.domain.destinations import rules_of
 from umd.domain.events import Fault, Metadata, Progress
 from umd.domain.options import DownloadRequest
+from umd.egress.proxy import Egress
+from umd.egress.resolver import SystemResolver
 from umd.engine import ffmpeg, runner
 from umd.engine.config import EngineConfig, configure, scratch_folder
 from umd.engine.ffmpeg import Tools
@@ -30,8 +35,10 @@ from umd.engine.protocol import (
     Said,
     Tick,
 )
+from umd.engine.sandbox import Level
 from umd.settings import Settings
 
+ROOT = Path(__file__).parent.parent.parent
 WAIT_SEC = 20.0
 
 R = TypeVar("R")
@@ -121,15 +128,31 @@ class Run:
 class Rig:
     """An engine over a data directory of its own. Whatever a test leaves running is ended with it."""
 
-    def __init__(self, site: Site, root: Path, mode: str, tools: Tools | None = None) -> None:
+    def __init__(
+        self,
+        site: Site,
+        root: Path,
+        mode: str,
+        tools: Tools | None = None,
+        *,
+        sandbox: Level = "netns",
+        sandbox_least: Level = "proxy",
+    ) -> None:
         self.site = site
         self.root = root
         self.mode = mode
         self.notices: list[Notice] = []
-        self.settings = Settings(data_dir=str(root), ytdlp_plugin_dir=str(PLUGINS))
+        self.settings = Settings(
+            data_dir=str(root), ytdlp_plugin_dir=str(PLUGINS), allow_addresses="127.0.0.1/32"
+        )
         self.tools = tools or ffmpeg.find(scratch_folder(self.settings))
-        self.config = configure(self.settings, self.tools)
-        self.engine = runner.create(self.config, mode, self._note)
+        measured = (str(ROOT),) if "COVERAGE_PROCESS_CONFIG" in os.environ else ()
+        config = configure(self.settings, self.tools)
+        self.config = msgspec.structs.replace(
+            config, sandbox=sandbox, sandbox_least=sandbox_least, writable=measured
+        )
+        self.egress = Egress(rules_of(self.settings), SystemResolver())
+        self.engine = runner.create(self.config, mode, self.egress, self._note)
         self._number = 0
         self._noticed = asyncio.Event()
 
@@ -206,21 +229,53 @@ def is_alive(pid: int) -> bool:
     return False
 
 
-def stubborn_tools(site: Site, real: Tools, folder: Path) -> Tools:
+class Calls:
+    """A named pipe in a job's folder, by which the programs of `stubborn_tools` say that they have begun."""
+
+    def __init__(self, folder: Path) -> None:
+        self._path = folder / "calls"
+        os.mkfifo(self._path)
+        self._pids: dict[str, int] = {}
+
+    async def pid_of(self, name: str) -> int:
+        """The process id of `ffmpeg` or of the `daemon` that it made, as soon as it calls."""
+        # Open for writing as well: without a writer it would be at its end.
+        pipe = os.open(self._path, os.O_RDWR | os.O_NONBLOCK)
+        try:
+            async with asyncio.timeout(WAIT_SEC):
+                while name not in self._pids:
+                    await _readable(pipe)
+                    for line in os.read(pipe, 4_096).decode().splitlines():
+                        self._pids[line.split()[0]] = int(line.split()[1])
+        finally:
+            os.close(pipe)
+        return self._pids[name]
+
+
+async def _readable(descriptor: int) -> None:
+    loop, readable = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(descriptor, readable.set)
+    try:
+        await readable.wait()
+    finally:
+        loop.remove_reader(descriptor)
+
+
+def stubborn_tools(real: Tools, folder: Path) -> Tools:
     """An ffmpeg that says its version, but otherwise hangs, deaf to signals, with a child outside its group.
 
-    It tells the site that it has begun: `/text/ffmpeg.txt?x=<pid>`, and `/text/daemon.txt` for the child.
+    Both say by way of `Calls` that they have begun.
     """
     folder.mkdir(parents=True, exist_ok=True)
     program = folder / "ffmpeg"
-    program.write_text(_STUBBORN.format(python=sys.executable, real=real.ffmpeg, port=site.port))
+    program.write_text(_STUBBORN.format(python=sys.executable, real=real.ffmpeg))
     program.chmod(0o755)
     (folder / "ffprobe").symlink_to(str(real.ffprobe))
     return Tools(str(folder), str(program), str(real.ffprobe), "stubborn", real.ffprobe_version)
 
 
 _STUBBORN = """#!{python}
-import os, signal, socket, sys
+import os, signal, sys
 if "-bsfs" in sys.argv or "-version" in sys.argv:
     os.execv({real!r}, sys.argv)
 for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -231,10 +286,8 @@ if os.fork() == 0:
     name = "daemon"
     if os.fork():
         os._exit(0)
-with socket.create_connection(("127.0.0.1", {port})) as site:
-    site.sendall(f"GET /text/{{name}}.txt?x={{os.getpid()}} HTTP/1.0\\r\\n\\r\\n".encode())
-    while site.recv(4096):
-        pass
+with open("calls", "w") as calls:
+    calls.write(f"{{name}} {{os.getpid()}}\\n")
 while True:
     signal.pause()
 """

@@ -129,7 +129,7 @@ async def test_a_zygote_that_keeps_dying_is_given_up_for_a_while(
 async def test_a_zygote_that_cannot_start_says_so(site: Site, tmp_path: Path) -> None:
     rig = Rig(site, tmp_path, "fork")
     config = msgspec.structs.replace(rig.config, plugin_dir=str(tmp_path / "nowhere"))
-    engine = runner.create(config, "fork")
+    engine = runner.create(config, "fork", rig.egress)
 
     with pytest.raises(EngineError, match="did not start"):
         await engine.start()
@@ -213,17 +213,25 @@ async def _killed(site: Site, tmp_path: Path, mode: str, zygote_first: bool) -> 
 SERVICE = f"""
 import asyncio, sys
 from pathlib import Path
+from umd.domain.destinations import rules_of
 from umd.domain.options import MediaOptions
+from umd.egress.proxy import Egress
+from umd.egress.resolver import SystemResolver
 from umd.engine import ffmpeg, runner
 from umd.engine.config import configure, scratch_folder
 from umd.engine.protocol import Assignment
 from umd.settings import Settings
 
 async def main(root, mode, url):
-    settings = Settings(data_dir=root, ytdlp_plugin_dir={str(PLUGINS)!r})
+    settings = Settings(
+        data_dir=root, ytdlp_plugin_dir={str(PLUGINS)!r}, allow_addresses="127.0.0.1"
+    )
     pids = []
     config = configure(settings, ffmpeg.find(scratch_folder(settings)))
-    engine = runner.create(config, mode, lambda notice: pids.append(notice.pid))
+    egress = Egress(rules_of(settings), SystemResolver())
+    engine = runner.create(
+        config, mode, egress, lambda notice: notice.what != "sandbox" and pids.append(notice.pid)
+    )
     await engine.start()
     folder = Path(root) / "job"
     folder.mkdir()

@@ -13,7 +13,7 @@ METADATA = Step("FFmpegMetadata", {"add_metadata": True, "add_chapters": True, "
 
 
 def config(**changes: Any) -> EngineConfig:  # noqa: ANN401 - any field
-    return msgspec.structs.replace(EngineConfig("/scratch", Tools("/tools"), "a.b"), **changes)
+    return msgspec.structs.replace(EngineConfig("/data", "/data/scratch", Tools("/tools"), "a.b"), **changes)
 
 
 def test_the_default_request() -> None:

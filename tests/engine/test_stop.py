@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.engine.rig import Rig, is_alive, stubborn_tools
+from tests.engine.rig import Calls, Rig, is_alive, stubborn_tools
 from tests.site import Site
 from umd.engine import ffmpeg
 from umd.engine.protocol import Said, Tick
@@ -26,7 +26,7 @@ async def stubborn(
     """An engine whose ffmpeg hangs, is deaf to INT and TERM, and leaves a daemon behind."""
     folder: Path = tmp_path_factory.mktemp("stubborn")
     real = ffmpeg.find(folder / "real")
-    tools = stubborn_tools(site, real, folder / "bin")
+    tools = stubborn_tools(real, folder / "bin")
     async with Rig(site, folder / "data", request.param, tools) as running:
         yield running
 
@@ -122,12 +122,10 @@ async def test_an_extractor_that_hangs_or_spins_is_stopped(rig: Rig, kind: str) 
 
 
 async def test_a_stop_takes_a_deaf_ffmpeg_along_and_the_daemon_that_it_made(stubborn: Rig) -> None:
-    site = stubborn.site
-    before = len(site.requests_for("/text/daemon.txt"))
-    run = await stubborn.begin("/site/video/deaf?formats=split")
-    ffmpegs = await site.wait_request("/text/ffmpeg.txt", count=before + 1)
-    daemons = await site.wait_request("/text/daemon.txt", count=before + 1)
-    pids = [int(ffmpegs.query["x"]), int(daemons.query["x"])]
+    folder = stubborn.folder()
+    calls = Calls(folder)
+    run = await stubborn.begin("/site/video/deaf?formats=split", folder=folder)
+    pids = [await calls.pid_of("ffmpeg"), await calls.pid_of("daemon")]
     assert all(map(is_alive, pids))
     await run.entered("processing", "Merger")
     began = asyncio.get_running_loop().time()
@@ -139,12 +137,11 @@ async def test_a_stop_takes_a_deaf_ffmpeg_along_and_the_daemon_that_it_made(stub
 
 async def test_a_killed_child_takes_its_ffmpeg_along(stubborn: Rig) -> None:
     """As the kernel's memory killer would do it: the child alone, and with a signal that it cannot hear."""
-    site = stubborn.site
-    before = len(site.requests_for("/text/daemon.txt"))
-    run = await stubborn.begin("/site/video/killed?formats=split")
-    ffmpegs = await site.wait_request("/text/ffmpeg.txt", count=before + 1)
-    await site.wait_request("/text/daemon.txt", count=before + 1)
-    pid = int(ffmpegs.query["x"])
+    folder = stubborn.folder()
+    calls = Calls(folder)
+    run = await stubborn.begin("/site/video/killed?formats=split", folder=folder)
+    pid = await calls.pid_of("ffmpeg")
+    await calls.pid_of("daemon")
     os.kill(os.getpgid(pid), signal.SIGKILL)
     ended = await run.ended()
 

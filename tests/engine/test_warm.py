@@ -32,7 +32,7 @@ FIRST_BYTE_SEC_MAX = 0.25
 @pytest.fixture(scope="module")
 def config(tmp_path_factory: pytest.TempPathFactory) -> EngineConfig:
     scratch = tmp_path_factory.mktemp("scratch")
-    return EngineConfig(str(scratch), ffmpeg.find(scratch), "a.b")
+    return EngineConfig(str(scratch), str(scratch), ffmpeg.find(scratch), "a.b")
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from umd.domain import commands as c
 from umd.domain import job as rules
 from umd.domain import naming
 from umd.domain.events import Fault, File, LogLine, Metadata, Progress
-from umd.domain.faults import fault
+from umd.domain.faults import blame, fault
 from umd.domain.job import State
 from umd.engine.protocol import Assignment, Attempt, Ended, Engine, Entered, Extracted, Finished, Said, Tick
 from umd.errors import EngineError, InvalidState, LogError, StaleAttempt, StorageFull
@@ -203,7 +203,7 @@ class JobActor(Actor[Stop]):
         elif self._finished is None:
             await self._fail(_crash_fault(ended))
         elif self._finished.fault is not None:
-            await self._fail(self._finished.fault)
+            await self._fail(blame(self._finished.fault, ended.refusal))
         else:
             await self._complete(folder, self._finished.main)
 

@@ -40,6 +40,7 @@ class Checks:
             "storage": self._storage,
             "queue": self._queue,
             "workers": self._workers,
+            "sandbox": self._sandbox,
             "yt_dlp": self._yt_dlp,
             "ffmpeg": self._ffmpeg,
         }
@@ -74,6 +75,17 @@ class Checks:
         if not self._engine.alive:
             return Check("degraded", "A worker process is being prepared.", details)
         return Check("healthy", "Workers can be started.", details)
+
+    async def _sandbox(self) -> Check:
+        confinement = self._engine.confinement
+        if confinement is None:
+            return Check("degraded", "A worker process is being prepared.")
+        details: Details = {"level": confinement.level, "obstacles": confinement.reason}
+        if confinement.level == "proxy":
+            return Check(
+                "degraded", "Nothing holds a download to the egress proxy but its own settings.", details
+            )
+        return Check("healthy", "Downloads have one way out, the egress proxy.", details)
 
     async def _yt_dlp(self) -> Check:
         version = self._engine.ytdlp_version

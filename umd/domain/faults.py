@@ -35,6 +35,26 @@ RETRYABLE = MappingProxyType(
 MESSAGE_CHARACTERS_MAX = 500
 
 
+_LOOKS_OF_A_REFUSAL = frozenset(
+    {
+        "unsupported_url",
+        "format_unavailable",
+        "blocked_by_site",
+        "network",
+        "upstream_error",
+        "too_large",
+        "postprocessing_failed",
+        "internal",
+    }
+)
+"""What a download may call it when a connection was not let through: its tools know only that it failed."""
+
+
+def blame(error: Fault, refusal: Fault | None) -> Fault:
+    """The true reason of an attempt that failed with this error, and met this refusal on its way out."""
+    return refusal if refusal is not None and error.code in _LOOKS_OF_A_REFUSAL else error
+
+
 def fault(code: str, message: str) -> Fault:
     """A fault of a known code. Raises `KeyError` for a code that is not documented."""
     return Fault(code, message[:MESSAGE_CHARACTERS_MAX], RETRYABLE[code])

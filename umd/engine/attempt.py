@@ -5,8 +5,11 @@ import signal
 from collections.abc import AsyncIterator
 from typing import Any, Protocol
 
+import msgspec
+
+from umd.engine.doorway import Doorway
 from umd.engine.inbox import Inbox
-from umd.engine.protocol import AnyReport, Ended
+from umd.engine.protocol import AnyReport, Ended, Said
 from umd.errors import EngineError
 
 ESCALATION = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1))
@@ -32,23 +35,29 @@ class Leash(Protocol):
 class RunningAttempt:
     """Implements `umd.engine.protocol.Attempt`."""
 
-    def __init__(self, leash: Leash, inbox: Inbox) -> None:
+    def __init__(self, leash: Leash, inbox: Inbox, doorway: Doorway) -> None:
         self._leash = leash
         self._inbox = inbox
-        self._ending: asyncio.Task[Ended] | None = None
+        self._doorway = doorway
+        self._ending: asyncio.Task[None] | None = None
 
     async def reports(self) -> AsyncIterator[AnyReport]:
         while (report := await self._next()) is not None:
             yield report
+        for refusal in await self._refusals():
+            yield Said("warning", refusal)
 
     async def wait(self) -> Ended:
-        return await asyncio.shield(self._leash.ended)
+        ended = await asyncio.shield(self._leash.ended)
+        passage = await self._doorway.close()
+        return msgspec.structs.replace(ended, refusal=passage.refusal) if passage else ended
 
     async def stop(self) -> Ended:
         """See the protocol. Raises `EngineError` if a process is still there after five seconds."""
         if self._ending is None:
             self._ending = asyncio.create_task(self._end())
-        return await asyncio.shield(self._ending)
+        await asyncio.shield(self._ending)
+        return await self.wait()
 
     async def _next(self) -> AnyReport | None:
         """The next report. Whoever else may hold the pipe open: the child's end is the end."""
@@ -64,7 +73,15 @@ class RunningAttempt:
         finally:
             reading.cancel()
 
-    async def _end(self) -> Ended:
+    async def _refusals(self) -> list[str]:
+        """What the child was not let through to, in words: no program that it runs tells it right."""
+        await asyncio.shield(self._leash.ended)
+        passage = await self._doorway.close()
+        return (
+            [f"Not let through to {one.place}: {one.message}" for one in passage.refusals] if passage else []
+        )
+
+    async def _end(self) -> None:
         for signum, patience in ESCALATION:
             if not self._leash.ended.done():
                 await self._leash.signal(signum)
@@ -75,4 +92,3 @@ class RunningAttempt:
             await asyncio.wait({self._leash.ended}, timeout=rest)
         if not self._leash.ended.done():
             raise EngineError("A worker's processes could not be ended within five seconds.")
-        return self._leash.ended.result()

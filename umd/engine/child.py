@@ -9,17 +9,25 @@ import fcntl
 import os
 import resource
 import signal
+import socket
 import sys
 import tempfile
 import threading
 
+import msgspec
+
+from umd.engine import sandbox
 from umd.engine.config import MARK_VARIABLE, EngineConfig
+from umd.engine.protocol import Assignment
 
 NICE = 5
 OOM_SCORE = 500
 """The kernel's memory killer takes a worker before the service."""
 
 FILES_MAX = 1_024
+PROCESSES_MAX = 4_096
+"""Threads included. Without a user namespace the kernel counts those of all children together."""
+
 UMASK = 0o077
 _PASSED_ON = ("PATH", "COVERAGE_PROCESS_CONFIG")
 """The second one is there only where umd's own tests measure what they cover."""
@@ -34,24 +42,41 @@ _DEFAULT_SIGNALS = (
 )
 
 
-def prepare(directory: str, config: EngineConfig, life: int, filesize_max_bytes: int) -> None:
-    """Turn the calling process into a worker. It must have one thread only, and no socket of its own yet.
+class Ends(msgspec.Struct, frozen=True):
+    """A child's ends of what it shares with the service, as descriptors."""
 
-    `life` is the reading end of a pipe that the service holds the other end of: when that one closes, for
-    whatever reason, the process and its whole group are killed.
+    reports: int
+    """A pipe that it reports on."""
+    life: int
+    """A pipe that nobody writes to: its end is the end of the child and its group."""
+    handover: int
+    """A socket over which the child gives the service the listener that is its way out."""
+
+
+def prepare(assignment: Assignment, config: EngineConfig, ends: Ends) -> str:
+    """Turn the calling process into a worker; returns the URL of the proxy that is its only way out.
+
+    The process must have one thread only, and no socket of its own yet. Raises `OSError` where it cannot be
+    shut off as it should be: then it must not work.
     """
     with contextlib.suppress(PermissionError):
         # Refused to the leader of a session, which leads its group already.
         os.setpgid(0, 0)
-    _end_with_the_service(life)
+    _end_with_the_service(ends.life)
     _reset_signals()
     os.umask(UMASK)
-    os.chdir(directory)
-    _redirect_streams(directory)
-    _scrub_environment(directory, config)
-    _limit(filesize_max_bytes)
-    # Here is the place for the sandbox: one thread, and the first connection is still to come.
+    os.chdir(assignment.directory)
+    _redirect_streams(assignment.directory)
+    _scrub_environment(assignment.directory, config)
+    _limit(filesize_max_bytes(assignment, config), config.memory_max_bytes)
+    proxy = sandbox.enter(config.sandbox, socket.socket(fileno=ends.handover), _bounds(assignment, config))
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
+    return proxy
+
+
+def filesize_max_bytes(assignment: Assignment, config: EngineConfig) -> int:
+    """The largest file that this attempt may write."""
+    return min(assignment.options.max_filesize or config.filesize_max_bytes, config.filesize_max_bytes)
 
 
 def worker_environment(config: EngineConfig) -> dict[str, str]:
@@ -117,10 +142,23 @@ def _scrub_environment(directory: str, config: EngineConfig) -> None:
     tempfile.tempdir = None
 
 
-def _limit(filesize_max_bytes: int) -> None:
+def _bounds(assignment: Assignment, config: EngineConfig) -> sandbox.Bounds:
+    programs = [os.path.dirname(os.path.realpath(one)) for one in config.programs]
+    return sandbox.Bounds(
+        writable=(assignment.directory, *config.writable),
+        readable=(config.scratch, *filter(None, [config.plugin_dir]), *programs),
+        private=config.data_dir,
+    )
+
+
+def _limit(filesize_max_bytes: int, memory_max_bytes: int) -> None:
     _lower(resource.RLIMIT_CORE, 0)
     _lower(resource.RLIMIT_NOFILE, FILES_MAX)
     _lower(resource.RLIMIT_FSIZE, filesize_max_bytes)
+    # Not the address space: what deno reserves of that is far more than it uses.
+    _lower(resource.RLIMIT_DATA, memory_max_bytes)
+    if hasattr(resource, "RLIMIT_NPROC"):
+        _lower(resource.RLIMIT_NPROC, PROCESSES_MAX)
     os.nice(NICE)
     with contextlib.suppress(OSError), open("/proc/self/oom_score_adj", "w") as score:
         score.write(str(OOM_SCORE))

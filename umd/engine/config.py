@@ -7,6 +7,7 @@ from pathlib import Path
 import msgspec
 
 from umd.engine.ffmpeg import Tools
+from umd.engine.sandbox import Level
 from umd.settings import Settings
 
 MARK_VARIABLE = "UMD_ENGINE"
@@ -18,15 +19,28 @@ class EngineConfig(msgspec.Struct, frozen=True):
 
     `mark` is `<data directory>.<run>`, both as a few hexadecimal digits: a later run finds by it what this
     one left behind. (A process of an attempt's own adds the attempt.) `scratch` is a directory of the
-    engine's own below the data directory.
+    engine's own below `data_dir`. `sandbox` is the level that children are shut off at: as it is configured
+    the best one to try, and in a child what was found to work.
     """
 
+    data_dir: str
     scratch: str
     tools: Tools
     mark: str
     plugin_dir: str = ""
     js_runtime: str = "auto"
     filesize_max_bytes: int = 2**50
+    memory_max_bytes: int = 2**32
+    sandbox: Level = "netns"
+    sandbox_least: Level = "proxy"
+    writable: tuple[str, ...] = ()
+    """Where a child may write besides its own folder: for tests, which measure what they cover."""
+
+    @property
+    def programs(self) -> tuple[str, ...]:
+        """The programs that a child may run, as far as they are known by their paths."""
+        runtime = self.js_runtime if self.js_runtime not in ("", "auto") else None
+        return tuple(one for one in (self.tools.ffmpeg, self.tools.ffprobe, runtime) if one)
 
 
 def scratch_folder(settings: Settings) -> Path:
@@ -38,12 +52,15 @@ def configure(settings: Settings, tools: Tools) -> EngineConfig:
     """The workers' configuration; each call begins another run."""
     plugin_dir = settings.ytdlp_plugin_dir
     return EngineConfig(
+        data_dir=str(settings.root),
         scratch=str(scratch_folder(settings)),
         tools=tools,
         mark=f"{_fingerprint(settings.root)}.{os.urandom(8).hex()}",
         plugin_dir=str(Path(plugin_dir).expanduser().absolute()) if plugin_dir else "",
         js_runtime=settings.js_runtime,
         filesize_max_bytes=settings.max_filesize_bytes,
+        memory_max_bytes=settings.worker_memory_bytes,
+        sandbox_least=settings.sandbox,
     )
 
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from umd.engine.config import EngineConfig
+from umd.engine.sandbox import Confinement
 
 MESSAGE_BYTES_MAX = 131_072
 DESCRIPTORS_MAX = 4
@@ -23,7 +24,7 @@ class Setup(Message, frozen=True, tag="setup"):
 
 
 class Fork(Message, frozen=True, tag="fork"):
-    """Fork a child for this assignment. With it come the pipes' ends: to report on, and to die by."""
+    """Fork a child for this assignment. With it come the descriptors of `umd.engine.child.Ends`."""
 
     number: int
     assignment: msgspec.Raw
@@ -41,6 +42,7 @@ class Ready(Message, frozen=True, tag="ready"):
     """The zygote is warm."""
 
     ytdlp_version: str
+    confinement: Confinement
 
 
 class Forked(Message, frozen=True, tag="forked"):

@@ -34,6 +34,13 @@ PLAYLIST = "This address is a list of several items; POST /api/v1/playlist/downl
 
 TABLE = (
     Row(
+        "network",
+        "The site cannot be reached.",
+        # In the words of umd's own proxy, where a request does not go through a tunnel.
+        words=r"HTTP Error 50[24]: (unreachable|timeout)\b",
+        detail=False,
+    ),
+    Row(
         "storage_full",
         "There is no space left on the volume.",
         errnos=(errno.ENOSPC, errno.EDQUOT),

@@ -12,6 +12,7 @@ from umd.engine import child, control, leftovers
 from umd.engine.config import EngineConfig
 from umd.engine.inbox import Inbox
 from umd.engine.protocol import Assignment, Ended
+from umd.engine.sandbox import Confinement
 from umd.errors import EngineError
 
 READY_SEC_MAX = 60.0
@@ -99,12 +100,13 @@ class Link:
         self.config = config
         self.alive = False
         self.ytdlp_version = ""
+        self.confinement: Confinement | None = None
         self.pid: int | None = None
         self._on_lost = on_lost
         self._process: asyncio.subprocess.Process | None = None
         self._control, self._far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
-        self._ready: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._ready: asyncio.Future[control.Ready] = asyncio.get_running_loop().create_future()
         self._children: dict[int, ForkedChild] = {}
         self._sending = asyncio.Lock()
 
@@ -114,20 +116,20 @@ class Link:
             await self._start()
             await self.send(control.Setup(self.config))
             async with asyncio.timeout(READY_SEC_MAX):
-                self.ytdlp_version = await self._ready
+                ready = await self._ready
+            self.ytdlp_version, self.confinement = ready.ytdlp_version, ready.confinement
         except BaseException as error:
             await self.close()
             if isinstance(error, OSError | TimeoutError | EngineError):
                 raise EngineError(f"The zygote did not start: {error}") from error
             raise
 
-    async def fork(self, assignment: Assignment, reports: int, forked: ForkedChild, life: int) -> None:
-        """Have a child forked. `reports` and `life` are its ends of its pipes. Raises `EngineError`."""
+    async def fork(self, assignment: Assignment, forked: ForkedChild, ends: child.Ends) -> None:
+        """Have a child forked, and give it its ends. Raises `EngineError`."""
         self._children[forked.number] = forked
         try:
-            await self.send(
-                control.Fork(forked.number, msgspec.Raw(msgspec.json.encode(assignment))), (reports, life)
-            )
+            order = control.Fork(forked.number, msgspec.Raw(msgspec.json.encode(assignment)))
+            await self.send(order, msgspec.structs.astuple(ends))
             async with asyncio.timeout(FORK_SEC_MAX):
                 await asyncio.shield(forked.started)
         except BaseException as error:
@@ -193,8 +195,8 @@ class Link:
         except OSError:
             news = None
         match news:
-            case control.Ready(version):
-                self._ready.set_result(version)
+            case control.Ready() as ready:
+                self._ready.set_result(ready)
             case control.Forked(number, pid):
                 self._forked(number, pid)
             case control.NotForked(number, reason):

@@ -109,6 +109,16 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         for step in plan.steps:
             self.add_post_processor(build(step, self))
 
+    def go_through(self, proxy: str) -> None:
+        """Send every request by way of this proxy; ffmpeg is told by the parameter.
+
+        The handlers were made with proxies of their own, each with the same ones as this object.
+        """
+        self.params["proxy"] = proxy
+        self.proxies["all"] = proxy
+        for handler in self._request_director.handlers.values():
+            handler.proxies["all"] = proxy
+
     def selector(self, words: str) -> Any:
         """The format selector of these words; those in common use are ready before the fork."""
         if words not in self._selectors:

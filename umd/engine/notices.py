@@ -8,6 +8,7 @@ import msgspec
 from umd.engine.protocol import Ended
 
 Happening = Literal[
+    "sandbox",
     "zygote_ready",
     "zygote_lost",
     "zygote_failed",

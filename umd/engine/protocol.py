@@ -73,10 +73,12 @@ class Ended(msgspec.Struct, frozen=True):
     """How a child ended: its exit status (negative: the signal), and the processor seconds that it used.
 
     Both with all that it started and waited for. None where whoever could know it had died before.
+    `refusal` is why its way out was closed to it, where it was.
     """
 
     status: int | None
     cpu_sec: float | None = None
+    refusal: Fault | None = None
 
 
 class Attempt(Protocol):

@@ -3,30 +3,37 @@
 import asyncio
 import contextlib
 import itertools
-import os
 import platform
 from collections import deque
 from importlib.metadata import version
 
+from umd.egress.proxy import Egress
+from umd.engine import child
 from umd.engine.config import EngineConfig
+from umd.engine.doorway import Doorway, allowance
 from umd.engine.inbox import open_inbox
+from umd.engine.joint import Joint
 from umd.engine.link import ForkedChild, Link, LinkLost
 from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt
-from umd.engine.roster import Roster, make_place, needed, sweep
+from umd.engine.roster import Roster, make_place, needed, require, sweep
+from umd.engine.sandbox import Confinement
 from umd.engine.spawn import SpawnEngine
-from umd.errors import EngineError
+from umd.errors import EngineError, SettingsError
 
 STARTS_MAX = 5
 STARTS_SEC = 60.0
 """No more zygotes than that in this time: one that dies at once would otherwise be started for ever."""
 
 
-def create(config: EngineConfig, mode: str, listener: Listener = ignore) -> "ZygoteEngine | SpawnEngine":
+def create(
+    config: EngineConfig, mode: str, egress: Egress, listener: Listener = ignore
+) -> "ZygoteEngine | SpawnEngine":
     """The engine for a value of `engine_mode`. It has to be started before it is used."""
     if mode == "auto":
         mode = "fork" if platform.system() == "Linux" else "spawn"
-    return ZygoteEngine(config, listener) if mode == "fork" else SpawnEngine(config, listener)
+    kind = ZygoteEngine if mode == "fork" else SpawnEngine
+    return kind(config, egress, listener)
 
 
 class ZygoteEngine:
@@ -37,8 +44,9 @@ class ZygoteEngine:
 
     mode = "fork"
 
-    def __init__(self, config: EngineConfig, listener: Listener = ignore) -> None:
+    def __init__(self, config: EngineConfig, egress: Egress, listener: Listener = ignore) -> None:
         self._config = config
+        self._egress = egress
         self._notice = listener
         self._roster = Roster(listener)
         self._numbers = itertools.count(1)
@@ -47,6 +55,8 @@ class ZygoteEngine:
         self._reopening: asyncio.Task[None] | None = None
         self._starts: deque[float] = deque(maxlen=STARTS_MAX)
         self._running = False
+        self.confinement: Confinement | None = None
+        """What children are shut off by; None before the start."""
 
     @property
     def ytdlp_version(self) -> str:
@@ -59,7 +69,10 @@ class ZygoteEngine:
         return self._link is not None and self._link.alive
 
     async def start(self) -> None:
-        """Have a warm zygote. Raises `EngineError`. Nothing is harmed where another server is at work."""
+        """Have a warm zygote. Nothing is harmed where another server is at work.
+
+        Raises `EngineError`, and `SettingsError` where the sandbox is less than demanded.
+        """
         if not self._running:
             await asyncio.to_thread(make_place, self._config)
             self._running = True
@@ -89,16 +102,16 @@ class ZygoteEngine:
             return await self._fork(await self._warm_link(), assignment)
 
     async def _fork(self, link: Link, assignment: Assignment) -> Attempt:
-        reports, reports_end = os.pipe()
-        life_end, life = os.pipe()
-        inbox = await open_inbox(reports, lambda reason: self._break(forked, reason))
-        forked = ForkedChild(link, next(self._numbers), life, inbox)
+        joint = Joint()
+        inbox = await open_inbox(joint.reports, lambda reason: self._break(forked, reason))
+        forked = ForkedChild(link, next(self._numbers), joint.life, inbox)
+        limit = child.filesize_max_bytes(assignment, self._config)
+        doorway = Doorway(joint.handover, self._egress, allowance(assignment.options, limit))
         try:
-            await link.fork(needed(assignment), reports_end, forked, life_end)
+            await link.fork(needed(assignment), forked, joint.ends)
         finally:
-            os.close(reports_end)
-            os.close(life_end)
-        return self._roster.add(forked.started.result(), forked, inbox)
+            joint.close_ends()
+        return self._roster.add(forked.started.result(), forked, inbox, doorway)
 
     def _break(self, forked: ForkedChild, reason: str) -> None:
         """What a child says cannot be understood: it is broken, and is ended."""
@@ -126,8 +139,19 @@ class ZygoteEngine:
         except EngineError as error:
             self._notice(Notice("zygote_failed", link.pid, str(error)))
             raise
+        if link.confinement is not None:
+            await self._require(link, link.confinement)
         self._notice(Notice("zygote_ready", link.pid, link.ytdlp_version))
         return link
+
+    async def _require(self, link: Link, confinement: Confinement) -> None:
+        self.confinement = confinement
+        self._notice(Notice("sandbox", link.pid, str(confinement)))
+        try:
+            require(confinement, self._config)
+        except SettingsError:
+            await link.close()
+            raise
 
     def _replace(self) -> None:
         """The zygote died. Its successor is made now, so that the next attempt need not wait for it."""
@@ -137,5 +161,5 @@ class ZygoteEngine:
 
     async def _reopen(self) -> None:
         # A failure has been noticed; the next attempt tries again, or says why not.
-        with contextlib.suppress(EngineError):
+        with contextlib.suppress(EngineError, SettingsError):
             await self._warm_link()

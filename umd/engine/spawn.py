@@ -15,16 +15,21 @@ from importlib.metadata import version
 
 import msgspec
 
+from umd.egress.proxy import Egress
 from umd.engine import child, leftovers
 from umd.engine.config import EngineConfig
+from umd.engine.doorway import Doorway, allowance
 from umd.engine.inbox import open_inbox
+from umd.engine.joint import Joint
 from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt, Ended
-from umd.engine.roster import Roster, make_place, needed, sweep
+from umd.engine.roster import Roster, make_place, needed, require, sweep
+from umd.engine.sandbox import Confinement
 from umd.engine.worker import Order
 from umd.errors import EngineError
 
 LOOK_SEC = 0.01
+PROBE_SEC_MAX = 30.0
 
 
 class SpawnedChild:
@@ -85,12 +90,15 @@ class SpawnEngine:
 
     mode = "spawn"
 
-    def __init__(self, config: EngineConfig, listener: Listener = ignore) -> None:
+    def __init__(self, config: EngineConfig, egress: Egress, listener: Listener = ignore) -> None:
         self._config = config
+        self._egress = egress
         self._notice = listener
         self._roster = Roster(listener)
         self._numbers = itertools.count(1)
         self._running = False
+        self.confinement: Confinement | None = None
+        """What children are shut off by; None before the start."""
 
     @property
     def ytdlp_version(self) -> str:
@@ -103,8 +111,11 @@ class SpawnEngine:
         return self._running
 
     async def start(self) -> None:
-        """Be ready. May be repeated."""
+        """Be ready. May be repeated. Raises `EngineError`, and `SettingsError` below the least sandbox."""
         await asyncio.to_thread(make_place, self._config)
+        self.confinement = await asyncio.to_thread(_probe, self._config)
+        self._notice(Notice("sandbox", detail=str(self.confinement)))
+        require(self.confinement, self._config)
         self._running = True
 
     async def sweep(self) -> None:
@@ -118,27 +129,26 @@ class SpawnEngine:
 
     async def run(self, assignment: Assignment) -> Attempt:
         """Start a process for the assignment, whose directory exists. Raises `EngineError`."""
-        if not self._running:
+        if not self._running or self.confinement is None:
             raise EngineError("The engine is not running.")
-        config = msgspec.structs.replace(self._config, mark=f"{self._config.mark}.{next(self._numbers)}")
-        order = Order(config, needed(assignment))
-        reports, reports_end = os.pipe()
-        life_end, life = os.pipe()
+        mark = f"{self._config.mark}.{next(self._numbers)}"
+        config = msgspec.structs.replace(self._config, mark=mark, sandbox=self.confinement.level)
+        joint = Joint()
         try:
-            process = await asyncio.to_thread(_spawn, order, reports_end, life_end)
+            process = await asyncio.to_thread(_spawn, Order(config, needed(assignment)), joint.ends)
         except BaseException as error:
             # Should the process come into being nevertheless, as after a cancel, it ends with this pipe.
-            os.close(reports)
-            os.close(life)
+            joint.close()
             if isinstance(error, OSError):
                 raise EngineError(f"No process can be made: {error}") from error
             raise
         finally:
-            os.close(reports_end)
-            os.close(life_end)
-        spawned = SpawnedChild(process, life, config.mark)
-        inbox = await open_inbox(reports, lambda reason: self._break(spawned, process.pid, reason))
-        return self._roster.add(process.pid, spawned, inbox)
+            joint.close_ends()
+        spawned = SpawnedChild(process, joint.life, config.mark)
+        limit = child.filesize_max_bytes(assignment, config)
+        doorway = Doorway(joint.handover, self._egress, allowance(assignment.options, limit))
+        inbox = await open_inbox(joint.reports, lambda reason: self._break(spawned, process.pid, reason))
+        return self._roster.add(process.pid, spawned, inbox, doorway)
 
     def _break(self, spawned: SpawnedChild, pid: int, reason: str) -> None:
         """What a child says cannot be understood: it is broken, and is ended."""
@@ -146,21 +156,41 @@ class SpawnEngine:
         spawned.kill()
 
 
-def _spawn(order: Order, reports: int, life: int) -> subprocess.Popen[bytes]:
+def _spawn(order: Order, ends: child.Ends) -> subprocess.Popen[bytes]:
     """In a thread: its signal mask is inherited, so that no SIGINT comes before the child is ready for it."""
     with tempfile.TemporaryFile() as written, _without_interrupts():
         written.write(msgspec.json.encode(order))
         written.seek(0)
         # `-P`: the working directory, where a download lies, must not become a place to import from.
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "umd.engine.worker", f"--reports={reports}", f"--life={life}"],
+            [sys.executable, "-P", "-m", "umd.engine.worker", *_options(ends)],
             stdin=written,
             stdout=subprocess.DEVNULL,
-            pass_fds=(reports, life),
+            pass_fds=msgspec.structs.astuple(ends),
             env=child.worker_environment(order.config),
             cwd=order.config.scratch,
             process_group=0,
         )
+
+
+def _options(ends: child.Ends) -> list[str]:
+    return [f"--{name}={descriptor}" for name, descriptor in msgspec.structs.asdict(ends).items()]
+
+
+def _probe(config: EngineConfig) -> Confinement:
+    """In a process of its own, which has one thread."""
+    try:
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "umd.engine.sandbox", f"--best={config.sandbox}"],
+            capture_output=True,
+            timeout=PROBE_SEC_MAX,
+            check=True,
+            env=child.worker_environment(config),
+            cwd=config.scratch,
+        )
+        return msgspec.json.decode(done.stdout, type=Confinement)
+    except (OSError, subprocess.SubprocessError, msgspec.MsgspecError) as error:
+        raise EngineError(f"The sandbox cannot be tried: {error}") from error
 
 
 @contextlib.contextmanager

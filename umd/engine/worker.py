@@ -5,6 +5,7 @@ The zygote calls `work` in the process that it has forked. Where there is no for
 """
 
 import argparse
+import functools
 import os
 import sys
 from collections.abc import Callable
@@ -14,6 +15,7 @@ from typing import Any
 import msgspec
 
 from umd.domain.events import Fault
+from umd.domain.faults import fault
 from umd.engine import child, faults, params
 from umd.engine.config import EngineConfig
 from umd.engine.protocol import Assignment, Entered, Finished
@@ -38,13 +40,20 @@ class Order(msgspec.Struct, frozen=True):
     assignment: Assignment
 
 
-def work(assignment: Assignment, config: EngineConfig, descriptor: int, make_loader: LoaderMaker) -> int:
-    """Do the assignment in the current directory and report on the descriptor; returns the exit status."""
-    reporter = Reporter(descriptor)
+def work(assignment: Assignment, config: EngineConfig, ends: child.Ends, make_loader: LoaderMaker) -> int:
+    """Become a worker, do the assignment and report on it; returns the exit status."""
+    reporter = Reporter(ends.reports)
+    try:
+        proxy = child.prepare(assignment, config, ends)
+    except OSError as error:
+        # Without a sandbox there is no work.
+        reporter.send(Finished(fault("worker_crashed", f"The worker cannot be shut off: {error}.")))
+        return FAILED
     try:
         # Not by `enter`: the reporter is in this phase from its beginning.
         reporter.send(Entered(reporter.tally.progress("extracting")))
-        finished = _attempt(assignment, config, reporter, make_loader)
+        loader_maker = functools.partial(_outgoing, make_loader, proxy)
+        finished = _attempt(assignment, config, reporter, loader_maker)
         if finished.fault is None:
             reporter.enter("finished")
         reporter.flush()
@@ -56,11 +65,17 @@ def work(assignment: Assignment, config: EngineConfig, descriptor: int, make_loa
     return DONE if finished.fault is None else FAILED
 
 
+def _outgoing(make_loader: LoaderMaker, proxy: str) -> Any:
+    loader = make_loader()
+    loader.go_through(proxy)
+    return loader
+
+
 def _attempt(
     assignment: Assignment, config: EngineConfig, reporter: Reporter, make_loader: LoaderMaker
 ) -> Finished:
     """Download. Whatever goes wrong becomes a fault."""
-    limit = filesize_max_bytes(assignment, config)
+    limit = child.filesize_max_bytes(assignment, config)
     try:
         plan = params.plan(assignment.options, limit)
         _require_tools(plan, config)
@@ -96,11 +111,6 @@ def _fault(error: BaseException, limit: int) -> Fault:
     return faults.explain(error, _stderr_tail())
 
 
-def filesize_max_bytes(assignment: Assignment, config: EngineConfig) -> int:
-    """The largest file that this attempt may write."""
-    return min(assignment.options.max_filesize or config.filesize_max_bytes, config.filesize_max_bytes)
-
-
 def _stderr_tail() -> list[str]:
     """What ffmpeg wrote last, where it downloaded: yt-dlp tells no more of that than the exit code."""
     try:
@@ -118,12 +128,12 @@ def main() -> None:
     parser.add_argument(
         "--life", type=int, required=True, help="descriptor whose end is the end of the service"
     )
+    parser.add_argument("--handover", type=int, required=True, help="socket for the listener of the proxy")
     arguments = parser.parse_args()
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
-    size = filesize_max_bytes(order.assignment, order.config)
-    child.prepare(order.assignment.directory, order.config, arguments.life, size)
-    os.set_inheritable(arguments.reports, False)
-    os._exit(work(order.assignment, order.config, arguments.reports, lambda: _new_loader(order.config)))
+    ends = child.Ends(arguments.reports, arguments.life, arguments.handover)
+    os.set_inheritable(ends.reports, False)
+    os._exit(work(order.assignment, order.config, ends, lambda: _new_loader(order.config)))
 
 
 def _new_loader(config: EngineConfig) -> Any:

@@ -6,7 +6,6 @@ starts another one and still hears them.
 """
 
 import contextlib
-import ctypes
 import gc
 import os
 import select
@@ -18,12 +17,11 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from umd.engine import child, control, warmup, worker
+from umd.engine import child, control, linux, sandbox, warmup, worker
 from umd.engine.config import EngineConfig
 from umd.engine.protocol import Assignment
 
 CRASHED = 70
-PR_SET_CHILD_SUBREAPER = 36
 LAST_WORDS_SEC = 2.0
 """How long the end of killed children is waited for when the service is gone."""
 
@@ -55,10 +53,10 @@ class Zygote:
         self._wake = wake
         self._pid = os.getpid()
 
-    def serve(self, version: str) -> None:
+    def serve(self, ready: control.Ready) -> None:
         """Say that it is warm, and work until the service is gone; then no child is left."""
         try:
-            control.send(self._service, control.Ready(version))
+            control.send(self._service, ready)
             self._serve()
         except ConnectionError:
             pass  # the other way to hear that the service is gone
@@ -95,7 +93,7 @@ class Zygote:
                 os.close(descriptor)
         return True
 
-    def _fork(self, order: control.Fork, reports: int, life: int) -> None:
+    def _fork(self, order: control.Fork, *descriptors: int) -> None:
         # A signal must not come before the child is ready for it: the handlers of this process would take it.
         signal.pthread_sigmask(signal.SIG_BLOCK, _STOPS)
         try:
@@ -104,25 +102,28 @@ class Zygote:
             control.send(self._service, control.NotForked(order.number, str(error)))
             return
         if pid == 0:
-            self._become_worker(order, reports, life)
+            self._become_worker(order, child.Ends(*descriptors))
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _STOPS)
         with contextlib.suppress(OSError):  # The child does it as well; whoever comes first.
             os.setpgid(pid, pid)
         self._jobs[order.number] = Job(order.number, pid)
         control.send(self._service, control.Forked(order.number, pid))
 
-    def _become_worker(self, order: control.Fork, reports: int, life: int) -> NoReturn:
+    def _become_worker(self, order: control.Fork, ends: child.Ends) -> NoReturn:
         status = CRASHED
         try:
             assignment = msgspec.json.decode(order.assignment, type=Assignment)
-            size = worker.filesize_max_bytes(assignment, self._config)
-            child.prepare(assignment.directory, self._config, life, size)
-            self._service.close()
-            os.close(self._woken)
-            os.close(self._wake)
-            status = worker.work(assignment, self._config, reports, lambda: self._loader)
+            self._forget_the_service()
+            status = worker.work(assignment, self._config, ends, lambda: self._loader)
         finally:
             os._exit(status)
+
+    def _forget_the_service(self) -> None:
+        """In the child: what leads to the service is not its business."""
+        signal.set_wakeup_fd(-1)
+        self._service.close()
+        os.close(self._woken)
+        os.close(self._wake)
 
     def _signal(self, number: int, signum: int) -> None:
         job = self._jobs.get(number)
@@ -206,7 +207,7 @@ def _group(pid: int) -> int:
 
 def _become_subreaper() -> None:
     """Orphans of a job come to this process and not to init, so that it can end and reap them (prctl(2))."""
-    ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    linux.prctl(linux.PR_SET_CHILD_SUBREAPER, 1)
 
 
 def _settle_memory() -> None:
@@ -226,15 +227,17 @@ def main() -> None:
     order, _ = control.receive_order(service)
     if not isinstance(order, control.Setup):
         return
+    confinement = sandbox.probe(order.config.sandbox)
     with warmup.origin() as address:
         loader = warmup.warm_loader(order.config, address)
     _become_subreaper()
     if _threads() != 1:
         # A forked child has only the one thread, and the locks that others held stay locked in it.
         sys.exit("umd.engine.zygote: something in this environment (a yt-dlp plugin?) started a thread.")
-    zygote = Zygote(service, order.config, loader)
+    config = msgspec.structs.replace(order.config, sandbox=confinement.level)
+    zygote = Zygote(service, config, loader)
     _settle_memory()
-    zygote.serve(_version())
+    zygote.serve(control.Ready(_version(), confinement))
 
 
 def _version() -> str:
