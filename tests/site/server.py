@@ -7,7 +7,7 @@ from urllib.parse import urlencode
 
 from aiohttp import web
 
-from tests.site import api, control, files, pages, streams
+from tests.site import api, control, files, lures, pages, streams
 from tests.site.journal import WAIT_SEC, Record
 from tests.site.media import Media
 from tests.site.state import RECORD, STATE, Handler, State
@@ -46,7 +46,7 @@ class Site:
         state = State(media)
         app = web.Application(middlewares=[_journaled])
         app[STATE] = state
-        for room in (control, files, streams, pages, api):
+        for room in (control, files, streams, lures, pages, api):
             app.add_routes(room.ROUTES)
         # Without handler_cancellation a stalled handler would never learn that its client has gone.
         runner = web.AppRunner(app, handler_cancellation=True, access_log=None, shutdown_timeout=1.0)

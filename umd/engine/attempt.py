@@ -9,7 +9,7 @@ import msgspec
 
 from umd.engine.doorway import Doorway
 from umd.engine.inbox import Inbox
-from umd.engine.protocol import AnyReport, Ended, Said
+from umd.engine.protocol import AnyReport, Ended, Finished, Said
 from umd.errors import EngineError
 
 ESCALATION = ((signal.SIGINT, 0.1), (signal.SIGTERM, 0.1))
@@ -42,10 +42,16 @@ class RunningAttempt:
         self._ending: asyncio.Task[None] | None = None
 
     async def reports(self) -> AsyncIterator[AnyReport]:
+        last: Finished | None = None
         while (report := await self._next()) is not None:
-            yield report
+            if isinstance(report, Finished):
+                last = report  # and the last it stays
+            else:
+                yield report
         for refusal in await self._refusals():
             yield Said("warning", refusal)
+        if last is not None:
+            yield last
 
     async def wait(self) -> Ended:
         ended = await asyncio.shield(self._leash.ended)

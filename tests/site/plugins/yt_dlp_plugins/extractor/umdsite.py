@@ -50,6 +50,9 @@ class UmdSiteIE(_UmdSiteBase):
         name = urllib.parse.unquote(name or kind)
         if misbehave := _MISBEHAVIOUR.get(kind):
             misbehave()
+        if kind == "impersonated":
+            # As a browser would ask, by way of curl.
+            self._download_webpage(self._query(url)["to"], name, impersonate=True, require_impersonation=True)
         data = self._api(url, kind, name)
         if refused := data.pop("refused", None):
             self._refuse(refused, data)
