@@ -4,9 +4,10 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -15,9 +16,11 @@ import msgspec
 import psutil
 
 from tests.site import PLUGINS, Site
+from umd.domain.addresses import Address
 from umd.domain.destinations import rules_of
 from umd.domain.events import Fault, Metadata, Progress
 from umd.domain.options import DownloadRequest
+from umd.egress.dialler import dial
 from umd.egress.proxy import Egress
 from umd.egress.resolver import SystemResolver
 from umd.engine import ffmpeg, runner
@@ -151,7 +154,9 @@ class Rig:
         self.config = msgspec.structs.replace(
             config, sandbox=sandbox, sandbox_least=sandbox_least, writable=measured
         )
-        self.egress = Egress(rules_of(self.settings), SystemResolver())
+        self.ports: set[int] = set()
+        """Of this process, from which a connection was made for a child."""
+        self.egress = Egress(rules_of(self.settings), SystemResolver(), dial=self._dial)
         self.engine = runner.create(self.config, mode, self.egress, self._note)
         self._number = 0
         self._noticed = asyncio.Event()
@@ -164,7 +169,13 @@ class Rig:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self.engine.stop()
+        await self.egress.stop()
         assert marked(self.config) == []
+
+    async def _dial(self, addresses: Sequence[Address], port: int) -> socket.socket:
+        connection = await dial(addresses, port)
+        self.ports.add(connection.getsockname()[1])
+        return connection
 
     def _note(self, notice: Notice) -> None:
         self.notices.append(notice)

@@ -29,6 +29,8 @@ class Record:
     query: dict[str, str]
     headers: dict[str, str]
     """With lower-case names."""
+    peer_port: int
+    """The client's, by which it can be told who asked."""
     opened_at: float
     status: int | None = None
     first_byte_at: float | None = None
@@ -78,7 +80,9 @@ class Journal:
         headers = {name.lower(): value for name, value in request.headers.items()}
         self._count += 1
         query = dict(request.query)
-        record = Record(self._count, request.method, request.path, query, headers, time.monotonic())
+        peer = request.transport.get_extra_info("peername") if request.transport else None
+        port = int(peer[1]) if peer else 0
+        record = Record(self._count, request.method, request.path, query, headers, port, time.monotonic())
         self._records.append(record)
         self.active += 1
         self.max_active = max(self.max_active, self.active)

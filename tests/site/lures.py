@@ -34,7 +34,7 @@ _PAGES = {
     "twitter": '<title>A page</title><meta name="twitter:player:stream" content="{to}">',
     "video": '<title>A page</title><video src="{to}"></video>',
     "poster": '<title>A page</title><video poster="{to}" src="/media/small/lure.mp4"></video>',
-    "jwplayer": '<title>A page</title><script>jwplayer("p").setup({{"file": "{to}"}});</script>',
+    "jwplayer": '<title>A page</title><script>jwplayer("p").setup({{file: "{to}"}});</script>',
     "iframe": '<title>A page</title><iframe src="{to}"></iframe>',
 }
 

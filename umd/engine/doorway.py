@@ -43,7 +43,14 @@ class Doorway:
             handover.setblocking(False)
             await _readable(handover)
             _, descriptors, _, _ = socket.recv_fds(handover, 1, 1)
-        return await egress.admit(socket.socket(fileno=descriptors[0]), allowed) if descriptors else None
+        if not descriptors:
+            return None
+        listener = socket.socket(fileno=descriptors[0])
+        try:
+            return await egress.admit(listener, allowed)
+        except ValueError:
+            listener.close()  # What the child asks for there is refused, as it should be.
+            return None
 
 
 async def _readable(handover: socket.socket) -> None:
