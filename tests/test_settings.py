@@ -48,6 +48,9 @@ def test_an_empty_variable_is_as_if_absent() -> None:
         ("UMD_ALLOWED_PORTS", "http"),
         ("UMD_PROXY", "https://proxy:3128"),
         ("UMD_PROXY", "socks5://proxy"),
+        ("UMD_PROXY", "http://proxy:99999"),
+        ("UMD_BLOCKED_DOMAINS", "https://example.com/"),
+        ("UMD_ALLOWED_DOMAINS", "a.com, b.*.com"),
         ("PORT", "no"),
     ],
 )

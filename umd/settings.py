@@ -5,6 +5,7 @@ Each field of `Settings` is one variable, `UMD_` and the field's name in capital
 """
 
 import os
+import re
 from collections.abc import Mapping
 from ipaddress import ip_network
 from pathlib import Path
@@ -18,6 +19,9 @@ from umd.errors import SettingsError
 PREFIX = "UMD_"
 _ADOPTED = {"port": "PORT", "data_dir": "RAILWAY_VOLUME_MOUNT_PATH"}
 """Names of the platform's that are honoured: `PORT` wins, the volume's path is only a default."""
+
+PORT_MAX = 65_535
+_DOMAIN = re.compile(r"(\*?\.)?[^\s/:@*]+")
 
 GIB = 2**30
 MIB = 2**20
@@ -123,6 +127,11 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             _check_network(item)
         for item in filter(None, map(str.strip, self.allowed_ports.split(","))):
             _check_ports(item)
+        for item in filter(None, map(str.strip, f"{self.allowed_domains},{self.blocked_domains}".split(","))):
+            if not _DOMAIN.fullmatch(item):
+                raise ValueError(f"{item!r} is no domain such as example.com")
+        if self.proxy and int(self.proxy.rstrip("/").rpartition(":")[2]) > PORT_MAX:
+            raise ValueError(f"a port is at most {PORT_MAX:,}")
 
     @property
     def root(self) -> Path:
@@ -141,7 +150,7 @@ def _check_ports(item: str) -> None:
     first, _, last = item.partition("-")
     numbers = (first, last or first)
     if not all(number.isascii() and number.isdigit() for number in numbers) or not (
-        1 <= int(numbers[0]) <= int(numbers[1]) <= 65_535  # noqa: PLR2004
+        1 <= int(numbers[0]) <= int(numbers[1]) <= PORT_MAX
     ):
         raise ValueError(f"{item!r} is no port and no range of ports such as 8000-8999")
 

@@ -80,8 +80,15 @@ def test_an_inner_name_has_to_lead_to_allowed_addresses_only() -> None:
 
 
 def test_one_inner_answer_refuses_the_host() -> None:
-    with pytest.raises(AddressNotAllowed, match="private"):
+    with pytest.raises(AddressNotAllowed) as refused:
         check_addresses(Rules(), "example.com", 80, [PUBLIC, ip_address("10.0.0.1")])
+
+    assert "private" not in str(refused.value)  # what a name resolves to inside stays inside
+
+
+def test_a_literal_address_is_told_why() -> None:
+    with pytest.raises(AddressNotAllowed, match="private"):
+        check_site(Rules(), "http://10.0.0.1/")
 
 
 def test_a_blocked_domain_is_refused_everywhere() -> None:

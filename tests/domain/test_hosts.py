@@ -1,8 +1,11 @@
 """Every spelling of an address is read as that address, and names fold as equals."""
 
+from contextlib import suppress
 from ipaddress import IPv4Address, ip_address
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from umd.domain import hosts
 
@@ -109,3 +112,11 @@ def test_a_domain_has_what_is_below_it_and_nothing_beside() -> None:
 def test_names_of_an_inner_network_are_known(name: str) -> None:
     assert hosts.is_inner_name(name)
     assert not hosts.is_inner_name(f"{name}.example.com")
+
+
+@given(host=st.text(max_size=60) | st.text("0123456789abcdefx.:[]%/-。１", max_size=40))
+def test_any_text_is_read_or_refused(host: str) -> None:
+    hosts.folded(host)
+    with suppress(hosts.Unreadable):
+        for address in hosts.readings(host):
+            assert address in hosts.readings(str(address))

@@ -10,6 +10,7 @@ import pytest
 
 from tests.egress.net import DEADLINE_SEC, INNER, PUBLIC, PUBLIC_V6, Server, answering, net
 from umd.domain.destinations import rules_of
+from umd.egress import exchange
 from umd.egress.passage import CONNECTIONS_MAX, Allowance
 from umd.settings import Settings
 
@@ -266,6 +267,57 @@ async def test_a_connection_that_the_origin_has_closed_is_opened_anew() -> None:
             assert await reader.readexactly(2) == b"ok"
 
         assert origin.hits == 5
+
+
+async def test_an_origin_that_says_more_than_it_announced_is_not_believed_twice() -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await origin.head(reader)
+        answer = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%s"
+        writer.write(answer % (2, b"ok") + answer % (3, b"bad"))
+        await reader.read()
+
+    origin = Server(serve)
+    async with net(origin) as world, world.passage() as client, client.connected() as (reader, writer):
+        for _ in range(2):
+            writer.write(b"GET http://site.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            assert b"Content-Length: 2" in await reader.readuntil(b"\r\n\r\n")
+            assert await reader.readexactly(2) == b"ok"
+
+        assert origin.hits == 2
+
+
+async def test_a_site_that_never_answers_is_a_gateway_timeout(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read()
+
+    monkeypatch.setattr(exchange, "IDLE_SEC", 0.2)
+    monkeypatch.setattr(exchange, "IDLE_CHECK_SEC", 0.05)
+    async with net(Server(silent)) as world, world.passage() as client:
+        plain = await client.get("http://site.example/")
+        tunnel = await client.connect("site.example:443")
+
+        assert plain.startswith(b"HTTP/1.1 504 timeout\r\n")
+        assert tunnel == b"HTTP/1.1 200 Connection established\r\n\r\n"
+
+
+async def test_a_client_that_has_gone_is_not_waited_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def silent(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await gone.wait()
+
+    gone = asyncio.Event()
+    monkeypatch.setattr(exchange, "HALF_IDLE_SEC", 0.2)
+    monkeypatch.setattr(exchange, "IDLE_CHECK_SEC", 0.05)
+    async with (
+        net(Server(silent)) as world,
+        world.passage() as client,
+        client.connected() as (reader, writer),
+    ):
+        writer.write(b"CONNECT site.example:443 HTTP/1.1\r\n\r\n")
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write_eof()
+
+        assert await reader.read() == b""
+        gone.set()
 
 
 async def test_bodies_of_every_framing_arrive_whole() -> None:

@@ -92,10 +92,13 @@ def check_addresses(rules: Rules, host: str, port: int, addresses: Iterable[Addr
     One bad address is enough to refuse the host. An inner name has to lead to allowed addresses only.
     Raises `AddressNotAllowed`.
     """
-    named_inside = not _is_literal(host) and hosts.is_inner_name(hosts.folded(host))
+    literal = _is_literal(host)
+    named_inside = not literal and hosts.is_inner_name(hosts.folded(host))
     for address in addresses:
         if (kind := inner(address, rules.allowed_networks)) is not None:
-            raise AddressNotAllowed(f"The host is not on the public Internet ({kind}).")
+            # What a name resolves to inside is nobody's business.
+            told = f" ({kind})" if literal else ""
+            raise AddressNotAllowed(f"The host is not on the public Internet{told}.")
         if is_allowed(address, rules.allowed_networks):
             continue  # all of its ports are free: the operator has named it
         if named_inside:

@@ -122,7 +122,7 @@ class Exchange:
         body = None if asked.body.empty else self._go_out(origin, asked.body)
         answer = self._answer(origin, asked)
         told, whole = await self._watch(answer, body)
-        if not told.keep or not whole:
+        if not told.keep or not whole or origin.wire.has_more:
             self._drop()
         return asked.keep and told.body != UNTIL_CLOSE and whole
 

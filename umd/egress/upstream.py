@@ -7,12 +7,14 @@ from urllib.parse import unquote, urlsplit
 import msgspec
 
 from umd.domain.addresses import Address
+from umd.domain.hosts import readings
 from umd.egress.http import HEAD_BYTES_MAX, BadMessage, Target, answer
 from umd.egress.wire import Wire
 
 _VERSION = 5
 _WITHOUT = 0
 _PASSWORD = 2
+_SECRET_BYTES_MAX = 255
 
 
 class Refusing(ConnectionError):
@@ -39,7 +41,11 @@ def parsed(url: str) -> Upstream:
     if parts.scheme not in ("http", "socks5", "socks5h") or not parts.hostname or not parts.port:
         raise ValueError("not the address of a proxy")
     user = None if parts.username is None else unquote(parts.username)
-    return Upstream(parts.scheme, parts.hostname, parts.port, user, unquote(parts.password or ""))
+    password = unquote(parts.password or "")
+    if max(len((user or "").encode()), len(password.encode())) > _SECRET_BYTES_MAX:
+        raise ValueError("the proxy's user and password have at most 255 bytes")
+    readings(parts.hostname)  # raises for what only looks like an address
+    return Upstream(parts.scheme, parts.hostname, parts.port, user, password)
 
 
 async def pass_on(upstream: Upstream, wire: Wire, to: Target | tuple[Address, int]) -> None:

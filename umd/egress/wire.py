@@ -61,6 +61,11 @@ class Wire:
             return len(piece)
         return await self._loop.sock_recv_into(self._socket, into)
 
+    @property
+    def has_more(self) -> bool:
+        """Whether something was read that nobody has taken."""
+        return bool(self._ahead)
+
     def give_back(self, data: bytes | memoryview) -> None:
         """What was read too far is the next thing to be read."""
         self._ahead[:0] = data
