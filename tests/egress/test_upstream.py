@@ -29,15 +29,16 @@ class Http:
 class Socks:
     """A SOCKS5 proxy that wants a password, and answers in the target's place."""
 
-    def __init__(self, reply: int = 0) -> None:
+    def __init__(self, reply: int = 0, signed_in: int = 0) -> None:
         self.asked: list[bytes] = []
         self.reply = reply
+        self.signed_in = signed_in
 
     async def __call__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         assert await reader.readexactly(4) == b"\x05\x02\x00\x02"
         writer.write(b"\x05\x02")
         self.asked.append(await reader.readexactly(1 + 1 + 2 + 1 + 3))
-        writer.write(b"\x01\x00")
+        writer.write(bytes((1, self.signed_in)))
         version, command, _, kind = await reader.readexactly(4)
         assert (version, command) == (5, 1)
         size = {1: 4, 4: 16}.get(kind) or (await reader.readexactly(1))[0]
@@ -95,7 +96,10 @@ async def test_what_a_name_resolves_to_is_judged_before_a_proxy_hears_of_it(sche
         assert world.dialled == []
 
 
-@pytest.mark.parametrize("proxy", [Http("407 Who are you"), Http("403 inner.corp says no"), Socks(reply=2)])
+@pytest.mark.parametrize(
+    "proxy",
+    [Http("407 Who are you"), Http("403 inner.corp says no"), Socks(reply=2), Socks(signed_in=1)],
+)
 async def test_a_proxy_that_refuses_is_a_bad_gateway_and_shows_nothing(proxy: Http | Socks) -> None:
     scheme = "http" if isinstance(proxy, Http) else "socks5"
     async with net(proxy=f"{scheme}://me:pwd@10.0.0.7:3128") as world, world.passage() as client:
