@@ -41,7 +41,8 @@ _PAGES = {
 _TEMPLATE = (
     '<?xml version="1.0"?><MPD xmlns="urn:mpeg:dash:schema:mpd:2011" type="static" minBufferTime="PT2S" '
     'mediaPresentationDuration="PT10S"><Period duration="PT10S"><AdaptationSet mimeType="video/mp4">'
-    '<SegmentTemplate timescale="1" duration="2" startNumber="1" initialization="{init}" media="{media}?n=$Number$"/>'
+    '<SegmentTemplate timescale="1" duration="2" startNumber="1" '
+    'initialization="{init}" media="{media}?n=$Number$"/>'
     '<Representation id="v" codecs="avc1.42c01e" width="640" height="360" bandwidth="450000"/>'
     "</AdaptationSet></Period></MPD>"
 )
