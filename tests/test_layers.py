@@ -12,7 +12,9 @@ ROOT = Path(__file__).parent.parent / "umd"
 ROWS: dict[str, int] = {
     "__main__": 7,
     "app": 7,
+    "cli": 7,
     "api": 6,
+    "replay": 5,
     "actors": 5,
     "dispatcher": 4,
     "projections": 4,
@@ -29,6 +31,7 @@ ROWS: dict[str, int] = {
 }
 NEIGHBOURS = {
     ("__main__", "app"),
+    ("__main__", "cli"),
     ("dispatcher", "projections"),
     ("engine", "egress"),
     ("settings", "errors"),

@@ -14,21 +14,24 @@ import urllib.request
 from collections.abc import Callable, Sequence
 
 from umd import __version__, settings
-from umd.errors import SettingsError
+from umd.cli import log, replay
+from umd.errors import LogError, LogLocked, SettingsError
 
 EXIT_CHECK_FAILED = 1
 EXIT_SETTINGS = 2
+EXIT_LOCKED = 75
+EXIT_INTERRUPTED = 130
 HEALTH_TIMEOUT_SEC = 4
 
 
-def serve(loaded: settings.Loaded) -> int:
+def serve(loaded: settings.Loaded, arguments: argparse.Namespace) -> int:
     """Run the service until it is told to stop."""
     from umd.app import serve  # noqa: PLC0415  # the other commands do without a server's imports
 
-    return asyncio.run(serve(loaded.settings))
+    return asyncio.run(serve(loaded.settings, standby=arguments.standby))
 
 
-def config(loaded: settings.Loaded) -> int:
+def config(loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
     """Print every setting with its value and where that came from."""
     for name in loaded.settings.__struct_fields__:
         variable = f"{settings.PREFIX}{name.upper()}"
@@ -37,7 +40,7 @@ def config(loaded: settings.Loaded) -> int:
     return 0
 
 
-def health(loaded: settings.Loaded) -> int:
+def health(loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
     """Ask the running service whether it is well: for a container's health check."""
     host = loaded.settings.host if loaded.settings.host not in ("0.0.0.0", "::") else "127.0.0.1"  # noqa: S104
     url = f"http://{f'[{host}]' if ':' in host else host}:{loaded.settings.port}/api/v1/health/live"
@@ -51,7 +54,9 @@ def health(loaded: settings.Loaded) -> int:
     return 0
 
 
-COMMANDS: dict[str, Callable[[settings.Loaded], int]] = {"serve": serve, "config": config, "health": health}
+Command = Callable[[settings.Loaded, argparse.Namespace], int]
+
+COMMANDS: dict[str, Command] = {"serve": serve, "config": config, "health": health}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -60,13 +65,39 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--version", action="version", version=f"umd {__version__}")
     commands = parser.add_subparsers(dest="command", required=True, metavar="command")
     for name, function in COMMANDS.items():
-        commands.add_parser(name, help=(function.__doc__ or "").splitlines()[0], description=function.__doc__)
-    command = COMMANDS[parser.parse_args(arguments).command]
+        own = commands.add_parser(
+            name, help=(function.__doc__ or "").splitlines()[0], description=function.__doc__
+        )
+        own.set_defaults(run=function)
+        if function is serve:
+            own.add_argument(
+                "--standby", action="store_true", help="wait until no other server holds the event log"
+            )
+    log.add_to(commands)
+    replay.add_to(commands)
+    return _run(parser.parse_args(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    command: Command = arguments.run
     try:
-        return command(settings.load(os.environ))
+        code = command(settings.load(os.environ), arguments)
+        sys.stdout.flush()
+        return code
     except SettingsError as error:
         print(f"umd: {error}", file=sys.stderr)
         return EXIT_SETTINGS
+    except LogLocked as error:
+        print(f"umd: {error}", file=sys.stderr)
+        return EXIT_LOCKED
+    except BrokenPipeError:  # whoever read the lines has had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_CHECK_FAILED
+    except (LogError, OSError) as error:
+        print(f"umd: {error}", file=sys.stderr)
+        return EXIT_CHECK_FAILED
+    except KeyboardInterrupt:
+        return EXIT_INTERRUPTED
 
 
 if __name__ == "__main__":

@@ -29,7 +29,7 @@ from umd.egress.resolver import SystemResolver
 from umd.engine import config as engine_config
 from umd.engine import ffmpeg, runner
 from umd.engine.notices import Notice
-from umd.errors import LogLocked, SettingsError, UmdError
+from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
 from umd.projections.files import Files
@@ -45,10 +45,11 @@ EXIT_LOCKED = 75
 _log = structlog.get_logger(__name__)
 
 
-async def serve(settings: Settings) -> int:
+async def serve(settings: Settings, *, standby: bool = False) -> int:
     """Run the service until a signal or a fault ends it; returns the exit code.
 
-    Raises `SettingsError` for what only this machine could tell.
+    On `standby` it first waits until no other server holds the event log. Raises `SettingsError` for what
+    only this machine could tell.
     """
     configure(settings.log_level, settings.log_format)
     app = App(settings)
@@ -56,7 +57,8 @@ async def serve(settings: Settings) -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.end)
     try:
-        await app.start()
+        if not standby or await app.stand_by():
+            await app.start()
         fault = await app.ended()
     except LogLocked as locked:
         _log.error("app.locked", reason=str(locked))
@@ -84,7 +86,9 @@ class App:
         self._end: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._stops: list[Callable[[], Awaitable[object]]] = []
         self._volume = Volume(settings.root)
-        self._log = SqliteLog(settings.root / "log", on_failure=self.fail)
+        self._log = SqliteLog(
+            settings.root / "log", on_failure=self.fail, reserve_bytes=settings.log_reserve_bytes
+        )
         self._jobs = Jobs()
         self._files = Files()
         self._live = Live()
@@ -96,17 +100,30 @@ class App:
         self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
         self._workers = Supervisor("jobs", self.fail)
         self._hub = Hub(self._log, self._live, StreamLimits.of(settings))
+        self._resting: asyncio.Task[None] | None = None
 
     @property
     def port(self) -> int:
         """The port that the service listens on."""
         return self._server.port
 
+    async def stand_by(self) -> bool:
+        """Wait until no other server holds the log; False when the service is to end before that."""
+        _log.info("app.standing_by", data_dir=str(self._settings.root))
+        waiting = asyncio.create_task(self._log.stand_by())
+        self._end.add_done_callback(lambda _: waiting.cancel())
+        try:
+            await waiting
+        except asyncio.CancelledError:
+            return False
+        return not self._end.done()
+
     async def start(self) -> None:
         """Fold the log, settle what was left in the middle, then act, then listen.
 
-        Raises `LogLocked` when another server holds the log, and other errors of the tree or `OSError` when
-        the service cannot run here.
+        On a damaged log nobody acts: what can be read is served, and nothing is changed, so that no state is
+        invented and all that is left can be saved. Raises `LogLocked` when another server holds the log, and
+        other errors of the tree or `OSError` when the service cannot run here.
         """
         began = asyncio.get_running_loop().time()
         await asyncio.to_thread(self._volume.prepare)
@@ -116,18 +133,22 @@ class App:
             await self._log.start(self._jobs.apply, self._files.apply)
         finally:
             await warming
-        await self._engine.sweep()
-        await recover(self._workshop)
+        if self._log.corruption is None:
+            await self._engine.sweep()
+            await recover(self._workshop)
         await self._start_serving()
-        self._start_actors()
+        damaged = self._log.corruption is not None  # it may have been found meanwhile
+        if not damaged:
+            self._start_actors()
         gc.freeze()  # what the log was folded into stays: the collector need not look at it again
-        self._readiness.phase = "ready"
+        self._readiness.phase = "read_only" if damaged else "ready"
         _log.info(
             "app.ready",
             version=__version__,
             port=self.port,
             data_dir=str(self._settings.root),
             position=self._log.head,
+            read_only=damaged,
             seconds=round(asyncio.get_running_loop().time() - began, 3),
         )
 
@@ -141,13 +162,31 @@ class App:
             self._end.set_result(None)
 
     def fail(self, fault: BaseException) -> None:
-        """Stop the service because it cannot go on: the platform starts it anew, and the log is replayed."""
-        if not self._end.done():
+        """Stop the service because it cannot go on: the platform starts it anew, and the log is replayed.
+
+        Where the log was found to be damaged a new start would not help: those who act are stopped, and the
+        service goes on read-only.
+        """
+        if self._log.corruption is not None:
+            self._rest(self._log.corruption)
+        elif not self._end.done():
             self._end.set_result(fault)
+
+    def _rest(self, corrupt: LogCorrupt) -> None:
+        if self._resting is None:
+            _log.critical("app.read_only", position=corrupt.position, reason=str(corrupt))
+            self._readiness.phase = "read_only"
+            self._resting = asyncio.create_task(self._stop_acting(), name="app-rest")
+
+    async def _stop_acting(self) -> None:
+        await self._root.stop()
+        await self._workers.stop()
 
     async def stop(self) -> None:
         """Take no new work, interrupt what runs so that it can go on later, and close the log last."""
         self._readiness.phase = "stopping"
+        if self._resting is not None:
+            await self._resting
         while self._stops:
             await self._stops.pop()()
 

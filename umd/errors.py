@@ -18,6 +18,7 @@
     │   ├── StorageFull          no space left: nothing was stored; works again when there is space
     │   ├── LogLocked            another server holds this log
     │   ├── LogCorrupt           the hash chain, a version or a position does not fit
+    │   ├── LogReadOnly          the log is damaged: it is read up to the damage, and takes nothing more
     │   └── LogFailed            a write ended with an unknown outcome: stop, and replay
     ├── EngineError              the worker processes cannot be started or have broken their protocol
     ├── Overloaded               a mailbox or another bounded queue is full
@@ -148,6 +149,12 @@ class LogCorrupt(LogError):
     def __init__(self, message: str, position: int) -> None:
         super().__init__(message)
         self.position = position
+
+
+class LogReadOnly(LogError):
+    """The log is damaged at a known position: what stands before it is served, and nothing is stored."""
+
+    code = "log_read_only"
 
 
 class LogFailed(LogError):

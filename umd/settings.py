@@ -95,6 +95,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "does it look names up itself, and nobody judges what they lead to",
         ),
     ] = ""
+    log_reserve_bytes: Annotated[
+        int, _number(0, 10 * GIB, "bytes that the event log keeps free for itself on a full volume; 0: none")
+    ] = 16 * MIB
     js_runtime: Annotated[str, Meta(description="path of deno, `auto`, or empty for none")] = "auto"
     engine_mode: Annotated[
         Literal["auto", "fork", "spawn"],

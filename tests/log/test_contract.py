@@ -8,7 +8,7 @@ import pytest
 from tests.log.worlds import AT, START, STARTED, STOPPING, Witness, World, append, chained, row
 from umd.domain import commands as c
 from umd.domain import events as e
-from umd.errors import Conflict, LogCorrupt, LogError, LogFailed, Overloaded, ShuttingDown
+from umd.errors import Conflict, LogCorrupt, LogError, LogFailed, LogReadOnly, Overloaded, ShuttingDown
 from umd.log import Appended, EventLog, Fact, Record, Unknown, chain
 from umd.log.codec import decode_command
 from umd.log.ledger import APPEND_BYTES_MAX, BATCH_ROWS_MAX
@@ -378,7 +378,6 @@ GOOD = chained(row(1), row(2), row(3, "job-2", 1), row(4))
     ("records", "position"),
     [
         pytest.param([*GOOD[:1], *GOOD[2:]], 2, id="a lost row"),
-        pytest.param(GOOD[1:], 1, id="a lost beginning"),
         pytest.param(chained(row(1), row(2, version=3)), 2, id="a version left out"),
         pytest.param(chained(row(1), row(2), row(4, version=3)), 3, id="a position left out"),
         pytest.param([*GOOD[:2], chained(row(3, "job-2", 1))[0]], 3, id="another chain"),
@@ -398,15 +397,29 @@ GOOD = chained(row(1), row(2), row(3, "job-2", 1), row(4))
         ),
     ],
 )
-async def test_a_log_that_is_not_as_it_was_written_does_not_start(
+async def test_a_damaged_log_is_read_up_to_the_damage_and_takes_nothing_more(
     world: World, records: list[Record], position: int
 ) -> None:
     world.seed(records)
+    witness = Witness()
+
+    log = await world.open(witness)
+
+    assert log.corruption
+    assert log.corruption.position == position
+    assert log.head == position - 1
+    assert await log.read() == witness.records == records[: position - 1]
+    with pytest.raises(LogReadOnly, match=f"Row {position} "):
+        await append(log, "job-new")
+
+
+async def test_a_log_without_a_good_beginning_does_not_start(world: World) -> None:
+    world.seed(GOOD[1:])
 
     with pytest.raises(LogCorrupt) as caught:
         await world.open()
 
-    assert caught.value.position == position
+    assert caught.value.position == 1
 
 
 async def test_every_command_can_be_replayed(world: World) -> None:

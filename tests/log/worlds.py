@@ -65,6 +65,11 @@ class SqliteWorld:
         self._log: SqliteLog | None = None
 
     @property
+    def log(self) -> SqliteLog:
+        assert self._log
+        return self._log
+
+    @property
     def database(self) -> Path:
         return self.directory / "log.sqlite3"
 

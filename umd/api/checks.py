@@ -49,6 +49,9 @@ class Checks:
         head = self._log.head
         rows = await self._log.read(max(0, head - 1), 1)
         details: Details = {"position": head, "floor": self._log.floor}
+        if corrupt := self._log.corruption:
+            details["first_bad_position"] = corrupt.position
+            return Check("unhealthy", f"{corrupt} Nothing can be changed.", details)
         if head and not rows:
             return Check("unhealthy", "The last row cannot be read.", details)
         return Check("healthy", "The log can be read.", details)

@@ -38,7 +38,7 @@ class Readiness:
 
     def __init__(self, started_at: Micros) -> None:
         self.started_at = started_at
-        self.phase: Literal["starting", "ready", "stopping"] = "starting"
+        self.phase: Literal["starting", "ready", "read_only", "stopping"] = "starting"
 
 
 @dataclass(frozen=True)

@@ -30,6 +30,7 @@ from umd.domain.job import State
 from umd.domain.options import DownloadRequest
 from umd.errors import NotFound
 from umd.projections.jobs import Entry
+from umd.replay.past import job_at
 
 STOP_WAIT_SEC = 10
 """An attempt's processes are gone within five seconds; twice that is a fault, and is not waited for."""
@@ -44,6 +45,12 @@ class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: tuple[views.Status, ...] = ()
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, msgspec.Meta(max_length=32)] | None = None
+
+
+class ShowQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """As of which position of the log; the newest where none is named."""
+
+    at: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -68,10 +75,24 @@ async def submit(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """A job as it is now."""
+    """A job as it is now, or as it was when the log ended at `at`."""
     context = request.app[CONTEXT]
-    read_query(request, NoQuery)
-    return _answer(request, context, find(request, context))
+    query = read_query(request, ShowQuery)
+    entry = find(request, context)
+    if query.at is None:
+        return _answer(request, context, entry)
+    return await _past(request, context, entry.job.job_id, query.at)
+
+
+async def _past(request: web.Request, context: Context, job_id: str, at: int) -> web.Response:
+    if at > context.log.head:
+        raise HttpRefusal("invalid_query", f"at: The log ends at position {context.log.head}.")
+    entry = await job_at(context.log, job_id, at)
+    rows = await context.log.read(at - 1, 1)
+    if entry is None or not rows:
+        raise NotFound("job", job_id)
+    base = links.base_url(request, context.settings)
+    return answers.answer(views.show_past(entry.job, rows[0].at, base))
 
 
 async def history(request: web.Request) -> web.Response:

@@ -8,8 +8,7 @@ from aiohttp import web
 from umd.api import answers
 from umd.api.context import CONTEXT
 from umd.api.decoding import read_query
-from umd.clock import rfc3339
-from umd.log import Record, RowKind
+from umd.log.show import LogRow, show
 
 
 class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -18,21 +17,6 @@ class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     after: Annotated[int, msgspec.Meta(ge=0, le=2**63 - 1)] = 0
     limit: Annotated[int, msgspec.Meta(ge=1, le=1_000)] = 100
     stream: Annotated[str, msgspec.Meta(min_length=1, max_length=100)] | None = None
-
-
-class LogRow(msgspec.Struct, frozen=True):
-    """A row; `data` is the command or the event as it was stored."""
-
-    position: int
-    stream: str
-    version: int
-    kind: RowKind
-    type: str
-    schema_version: int
-    at: str
-    correlation: str
-    causation: int | None
-    data: msgspec.Raw
 
 
 class LogPage(msgspec.Struct, frozen=True):
@@ -46,21 +30,6 @@ async def rows(request: web.Request) -> web.Response:
     """Rows of the event log, in order."""
     query = read_query(request, LogQuery)
     records = await request.app[CONTEXT].log.read(query.after, query.limit + 1, stream=query.stream)
-    page = [_row(record) for record in records[: query.limit]]
+    page = [show(record) for record in records[: query.limit]]
     more = len(records) > query.limit
     return answers.answer(LogPage(page, page[-1].position if more else None))
-
-
-def _row(record: Record) -> LogRow:
-    return LogRow(
-        record.position,
-        record.stream,
-        record.version,
-        record.kind,
-        record.type,
-        record.schema_version,
-        rfc3339(record.at),
-        record.correlation,
-        record.causation,
-        msgspec.Raw(record.data),
-    )

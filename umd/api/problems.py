@@ -56,6 +56,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "headers_too_large": Meaning(431, "The headers are too large"),
         "internal": Meaning(500, "The service failed"),
         "queue_full": Meaning(503, "The service has as much to do as it can hold", 10),
+        "log_read_only": Meaning(503, "The event log is damaged; nothing can be changed"),
         "shutting_down": Meaning(503, "The service is stopping", 5),
         "storage_full": Meaning(507, "There is no space left", 60),
     }

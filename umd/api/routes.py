@@ -59,7 +59,14 @@ ROUTES: tuple[Route, ...] = (
         views.DownloadList,
         query=download.HistoryQuery,
     ),
-    Route("GET", "/api/v1/download/{id}", download.show, "Show a download", views.DownloadResponse),
+    Route(
+        "GET",
+        "/api/v1/download/{id}",
+        download.show,
+        "Show a download, as it is or as it was",
+        views.DownloadResponse,
+        query=download.ShowQuery,
+    ),
     Route("DELETE", "/api/v1/download/{id}", download.cancel, "Cancel a download", views.CancelResponse),
     Route(
         "POST",

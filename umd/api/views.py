@@ -136,6 +136,14 @@ def show_accepted(job: Job, base_url: str) -> DownloadResponse:
     return _response(accepted, None, "slot", job.created_at, base_url)
 
 
+def show_past(job: Job, at: Micros, base_url: str) -> DownloadResponse:
+    """A job as the log knew it at an earlier time; a job in a final state reads as it does now."""
+    waiting_for: WaitingFor | None = None
+    if job.state is State.QUEUED:
+        waiting_for = "retry" if job.retry_at is not None and job.retry_at > at else "slot"
+    return _response(job, job.progress, waiting_for, at, base_url)
+
+
 def encode_download(entry: Entry, context: Context, base_url: str) -> bytes:
     """The JSON of a job as its GET answers it."""
     return msgspec.json.encode(show(entry, context, base_url))

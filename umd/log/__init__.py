@@ -14,6 +14,7 @@ import msgspec
 from umd.clock import Micros
 from umd.domain.commands import Command
 from umd.domain.events import Event
+from umd.errors import LogCorrupt
 
 RowKind = Literal["command", "event"]
 
@@ -65,11 +66,11 @@ class EventLog(Protocol):
     stream's last row (0 where there is none). It returns when the rows are durable and every follower has
     been told. It raises `Conflict` when the stream has moved on (only after the rows that moved it are
     durable and told, so that loading again sees them), `StorageFull` when nothing could be stored for want
-    of space, and `LogFailed` when the outcome is unknown: then every later append fails too, while `read`
-    goes on. It raises `Overloaded` when too many appends wait already, `ShuttingDown` after `stop`, and a
-    plain `LogError` for what could never be stored (more than 2,500 rows or 16 MiB, a value outside the
-    bounds of its type). In all these cases but `LogFailed` nothing was stored. A caller that is cancelled
-    while it waits may or may not have appended.
+    of space, `LogReadOnly` when the log is damaged, and `LogFailed` when the outcome is unknown: then every
+    later append fails too, while `read` goes on. It raises `Overloaded` when too many appends wait already,
+    `ShuttingDown` after `stop`, and a plain `LogError` for what could never be stored (more than 2,500 rows
+    or 16 MiB, a value outside the bounds of its type). In all these cases but `LogFailed` nothing was
+    stored. A caller that is cancelled while it waits may or may not have appended.
 
     Followers are called in position order, on the event loop, with each committed batch. They must not
     raise and must not wait.
@@ -83,8 +84,19 @@ class EventLog(Protocol):
     def floor(self) -> int:
         """The highest position that was pruned, 0 where none was: rows after it can be read."""
 
+    @property
+    def corruption(self) -> LogCorrupt | None:
+        """The first position that is not as it was written; None as long as none is known.
+
+        A damaged log is read up to there, and takes nothing more: `append` raises `LogReadOnly`.
+        """
+
     async def start(self, *followers: Follower) -> None:
-        """Open the log, tell the followers every event that is stored, then go on telling them every row."""
+        """Open the log, tell the followers every event that is stored, then go on telling them every row.
+
+        Where the log is damaged they are told what stands before the damage, and `corruption` says where it
+        is. Raises `LogCorrupt` where nothing stands before it.
+        """
 
     def follow(self, follower: Follower) -> None:
         """Tell one more follower every batch from now on. Only after `start`."""

@@ -59,11 +59,18 @@ async def reading(path: Path) -> AsyncIterator[aiosqlite.Connection]:
         yield connection
 
 
+async def check_schema(connection: aiosqlite.Connection, path: Path) -> int:
+    """The schema that a database has. Raises `LogError` where it is a newer release's."""
+    version = await _value(connection, SCHEMA_VERSION)
+    known = len(migrations())
+    if not isinstance(version, int) or version > known:
+        raise LogError(f"{path} has schema {version}, of a newer release; this one knows {known}.")
+    return version
+
+
 async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
     scripts = migrations()
-    version = await _value(connection, SCHEMA_VERSION)
-    if not isinstance(version, int) or version > len(scripts):
-        raise LogError(f"{path} has schema {version}, of a newer release; this one knows {len(scripts)}.")
+    version = await check_schema(connection, path)
     for number, script in enumerate(scripts[version:], version + 1):
         await connection.executescript(MIGRATE.format(script=script, number=number))
 

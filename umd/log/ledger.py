@@ -89,6 +89,11 @@ class Ledger:
         self.hash = chain.GENESIS
         self._tips: dict[str, Tip] = {}
 
+    @property
+    def streams(self) -> int:
+        """How many streams there are."""
+        return len(self._tips)
+
     def plan(self, drafts: Iterable[Draft]) -> Plan:
         """Give each draft its place, one behind the other; one that expected another place is a conflict."""
         plan = Plan(self.head, self.hash)
@@ -105,20 +110,24 @@ class Ledger:
     def admit(self, records: Sequence[Record], *, verify: bool = True) -> None:
         """Take rows that are stored already, in order; `LogCorrupt` names the first that does not fit.
 
-        `verify` has the hashes computed again, which takes 1.2 of 1.4 µs a row.
+        Those before it are taken. `verify` has the hashes computed again, which takes 1.2 of 1.4 µs a row.
         """
         head, digest, tips = self.head, self.hash, self._tips
-        for record in records:
-            if record.position != head + 1:
-                raise LogCorrupt(f"Row {head + 1} of the log is missing.", head + 1)
-            head += 1
-            if verify:
-                chain.check(digest, record)
-            if record.version != tips.get(record.stream, NOWHERE).version + 1:
-                raise LogCorrupt(f"Row {head} of the log is not the next one of {record.stream}.", head)
-            tips[record.stream] = Tip(head, record.version)
-            digest = record.hash
-        self.head, self.hash = head, digest
+        try:
+            for record in records:
+                position = head + 1
+                if record.position != position:
+                    raise LogCorrupt(f"Row {position} of the log is missing.", position)
+                if verify:
+                    chain.check(digest, record)
+                if record.version != tips.get(record.stream, NOWHERE).version + 1:
+                    raise LogCorrupt(
+                        f"Row {position} of the log is not the next one of {record.stream}.", position
+                    )
+                tips[record.stream] = Tip(position, record.version)
+                head, digest = position, record.hash
+        finally:
+            self.head, self.hash = head, digest
 
     def trust(self, records: Sequence[Record]) -> None:
         """Take some rows that are stored already, the last of each stream among them, without a check."""

@@ -44,9 +44,9 @@ class Mark:
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Mark]:
-    """The mark in this file, which is made where there is none."""
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+def opened(path: Path, *, read_only: bool = False) -> Iterator[Mark]:
+    """The mark in this file, which is made where there is none, if it is to be set."""
+    descriptor = os.open(path, os.O_RDONLY if read_only else os.O_RDWR | os.O_CREAT, 0o600)
     try:
         yield Mark(descriptor)
     finally:

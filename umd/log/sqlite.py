@@ -3,16 +3,18 @@
 import asyncio
 import os
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Coroutine, Iterable, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from msgspec.structs import astuple
 
-from umd.errors import Conflict, LogCorrupt, LogError, LogFailed, Overloaded, StorageFull
+from umd.errors import LogCorrupt, LogError, LogLocked, StorageFull
 from umd.log import Record, chain, database, gil, lock, mark
+from umd.log.ballast import Ballast
 from umd.log.codec import facts
+from umd.log.failures import UNREADABLE, refusal, unreadable
 from umd.log.ledger import POSITION_MAX
 from umd.log.writer import REPLAY_PAGE_ROWS, GroupCommitLog, OnFailure
 
@@ -21,6 +23,9 @@ INSERT INTO log
 (position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash)
 VALUES """
 ROW: Final = "(?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+GUARDED_ROW: Final = "(?, CASE WHEN (SELECT epoch FROM writer) = ? THEN ? END, ?, ?, ?, ?, ?, ?, ?, ?, ?)"
+"""The first row of a batch. In another server's epoch its stream is NULL, and the batch is refused whole."""
+TAKE_OVER: Final = "UPDATE writer SET epoch = epoch + 1 RETURNING epoch"
 LAST: Final = "SELECT coalesce(max(position), 0) FROM log"
 SELECT: Final = """
 SELECT position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash
@@ -35,102 +40,185 @@ SELECT_EVENTS: Final = """
 SELECT position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash
 FROM log WHERE position > :after AND position <= :until AND kind = 'event' ORDER BY position LIMIT :limit
 """
+SELECT_NOT_INDEXED: Final = """
+SELECT row.position FROM log AS row NOT INDEXED
+WHERE row.position > :after AND row.position <= :until AND row.position IS NOT (
+  SELECT entry.position FROM log AS entry INDEXED BY sqlite_autoindex_log_1
+  WHERE entry.stream = row.stream AND entry.version = row.version
+) ORDER BY row.position LIMIT 1
+"""
+"""The first row that a read of its stream would not find."""
+
 VERIFIED_AT_START_ROWS: Final = 50_000
 VERIFY_PAGE_ROWS: Final = 200
 VERIFY_PAUSE_SEC: Final = 0.005
+LOCK_POLL_SEC: Final = 0.2
+RESERVE_POLL_SEC: Final = 30
 
 HINT: Final = " Whoever has put a backup in place removes log.mark."
 
 
 class SqliteLog(GroupCommitLog):
-    """An `EventLog` in `directory`: `log.sqlite3` with its WAL, `log.lock`, and `log.mark`.
+    """An `EventLog` in `directory`: `log.sqlite3` with its WAL, `log.lock`, `log.mark` and `log.reserve`.
 
-    `start` raises `LogLocked` when another log is open there, `LogCorrupt` with the first position that is
-    not as it was written or is missing, and `LogError` when the database is of a newer release or cannot be
-    opened. `append` raises `Overloaded` also when another process kept the database locked for 5 s.
+    `start` raises `LogLocked` when another log is open there, and `LogError` when the database is of a
+    newer release or cannot be opened. A log that had rows is read before anything is written to it: where
+    it is damaged nothing is, so that all that is left can be saved. `append` raises `Overloaded` also when
+    another process kept the database locked for 5 s.
 
     To verify a million rows takes a start beyond three seconds, so only the newest
     `verified_at_start_rows` are verified before `start` returns: a log of up to that size as a whole. Of
     the rows before them only the events are read. They are verified while the service runs, at a tenth of
-    one core; if one of them is not as it was written the log fails: nothing is appended any more, and
-    `on_failure` hears of it.
+    one core; if one of them is not as it was written, `corruption` says so from then on, nothing is appended
+    any more, and `on_failure` hears of it.
+
+    `reserve_bytes` are kept free for the log on a volume that others fill.
     """
 
-    def __init__(
+    def __init__(  # what the volume and the machine are like
         self,
         directory: Path,
         *,
         on_failure: OnFailure | None = None,
         waiting_max: int = 10_000,
         verified_at_start_rows: int = VERIFIED_AT_START_ROWS,
+        reserve_bytes: int = 0,
     ) -> None:
         super().__init__(on_failure=on_failure, waiting_max=waiting_max)
         self._directory = directory
+        self._database = directory / "log.sqlite3"
         self._verified_at_start_rows = verified_at_start_rows
+        self._ballast = Ballast(directory / "log.reserve", reserve_bytes)
         self._held = AsyncExitStack()
+        self._reader = AsyncExitStack()
+        self._locked = False
+        self._folded = 0
+
+    async def stand_by(self) -> None:
+        """Wait until no other server holds the log, then hold it. Before `start`, which then goes on."""
+        _make(self._directory)
+        while True:
+            try:
+                self._take_lock()
+            except LogLocked:
+                await asyncio.sleep(LOCK_POLL_SEC)
+            else:
+                return
 
     async def _open(self) -> None:
-        path = self._directory / "log.sqlite3"
         try:
             _make(self._directory)
-            self._held.enter_context(lock.locked(self._directory / "log.lock"))
+            if not self._locked:
+                self._take_lock()
+            self._ballast.release_where_full()
             self._mark = self._held.enter_context(mark.opened(self._directory / "log.mark"))
-            self._writing = await self._held.enter_async_context(database.writing(path))
-            self._reading = await self._held.enter_async_context(database.reading(path))
+            self._marked, self._marked_hash = self._mark.get() or (0, b"")
+            await self._make_database()
+            self._reading = await self._reader.enter_async_context(database.reading(self._database))
+            await database.check_schema(self._reading, self._database)
             [[last]] = await self._reading.execute_fetchall(LAST)
-        except (OSError, sqlite3.Error) as error:
-            raise _unreadable(error, 1) from error
+        except UNREADABLE as error:
+            raise unreadable(error, 1) from error
         self._verified_from = max(0, last - self._verified_at_start_rows)
 
     async def _close(self) -> None:
-        """Close in the reverse order: the writing connection after the reading one, to take the WAL in."""
+        """Close the writing connection after the reading one, to take the WAL in, and let others in last."""
+        await self._reader.aclose()
         await self._held.aclose()
 
-    async def _replay(self, page_rows: int = REPLAY_PAGE_ROWS) -> None:
+    def _take_lock(self) -> None:
+        self._held.enter_context(lock.locked(self._directory / "log.lock"))
+        self._locked = True
+
+    async def _make_database(self) -> None:
+        """Make the database of a new log; where there were rows, look before anything is written."""
+        if self._marked == 0:
+            async with database.writing(self._database):
+                return
+        if not self._database.exists():
+            raise LogCorrupt(f"The log had {self._marked} rows, and its database is missing.{HINT}", 1)
+
+    # ------------------------------------------------------------------------------------------- start
+
+    async def _replay(self, page_rows: int = REPLAY_PAGE_ROWS, until: int = POSITION_MAX) -> None:
+        until = await self._good_by_mark(until)
+        await self._fold(page_rows, until)
+        if until < POSITION_MAX:
+            raise LogCorrupt(
+                f"Row {self._marked} of the log is not the one that was written.{HINT}", self._marked
+            )
+        if self.head < self._marked:
+            raise LogCorrupt(
+                f"The log ends at row {self.head}, but it had {self._marked}.{HINT}", self.head + 1
+            )
+        await self._check_index(self._verified_from, self.head)
+        await self._begin_writing()
+
+    async def _good_by_mark(self, until: int) -> int:
+        """Where the row at the mark is another one, the log is good up to the row before it."""
+        if self._marked:
+            with suppress(LogCorrupt):  # the fold finds it, and its position
+                rows = await self._read(self._marked - 1, self._marked, 1, None)
+                if rows and rows[0].hash != self._marked_hash:
+                    return self._marked - 1
+        return until
+
+    async def _fold(self, page_rows: int, until: int) -> None:
         try:
-            await self._fold_older(page_rows)
-            await super()._replay(page_rows)
+            await self._fold_older(page_rows, min(self._verified_from, until))
+            await super()._replay(page_rows, until)
         except LogCorrupt as corrupt:
-            if isinstance(corrupt.__cause__, sqlite3.Error) and page_rows > 1:
-                await self._locate(corrupt)
+            if corrupt.__cause__ is not None and page_rows > 1:
+                await self._fold(1, until)  # a page that cannot be read holds rows that can
             raise
-        await self._compare_with_mark()
-        verifier = asyncio.create_task(self._verify_older(), name="log-verifier")
-        self._held.push_async_callback(_cancel, verifier)
 
-    async def _fold_older(self, page_rows: int) -> None:
+    async def _fold_older(self, page_rows: int, until: int) -> None:
         """Fold the rows that are verified later: their events only, for a command's row changes nothing."""
-        position, until = 0, self._verified_from
-        while records := await self._select(SELECT_EVENTS, position, until, page_rows):
-            self._ledger.trust(records)
-            self._tell(facts(records))
-            position = records[-1].position
-        if until:
+        try:
+            while records := await self._select(SELECT_EVENTS, self._folded, until, page_rows):
+                self._ledger.trust(records)
+                self._tell(facts(records))
+                self._folded = records[-1].position
+        finally:
+            await self._stand_at(until)
+
+    async def _stand_at(self, until: int) -> None:
+        """Go on behind the last row that was read without being verified."""
+        if until <= self.head:
+            return
+        with suppress(LogCorrupt):
             last = await self._read(until - 1, until, 1, None)
-            if not last:
-                raise LogCorrupt(f"Row {until} of the log is missing.", until)
-            self._ledger.stand_at(last[0])
+            if not last and self._folded:
+                last = await self._read(self._folded - 1, self._folded, 1, None)
+            if last:
+                self._ledger.stand_at(last[0])
 
-    async def _locate(self, corrupt: LogCorrupt) -> None:
-        """Find the row of a page that SQLite could not read, by reading them one by one."""
-        position = corrupt.position - 1
-        while await self._read(position, POSITION_MAX, 1, None):
-            position += 1
+    async def _check_index(self, after: int, until: int) -> None:
+        """Hold the index against the rows: no hash covers it, and the reads of a stream go by it."""
+        for [position] in await self._rows(SELECT_NOT_INDEXED, after, until):
+            raise LogCorrupt(f"Row {position} of the log is not where its stream looks for it.", position)
 
-    async def _compare_with_mark(self) -> None:
-        """Find a tail that is missing."""
-        if marked := self._mark.get():
-            position, digest = marked
-            rows = await self._read(position - 1, position, 1, None)
-            if position and not rows:
-                raise LogCorrupt(
-                    f"The log ends at row {self.head}, but it had {position}.{HINT}", self.head + 1
-                )
-            if rows and rows[0].hash != digest:
-                raise LogCorrupt(
-                    f"Row {position} of the log is not the one that was written.{HINT}", position
-                )
+    async def _begin_writing(self) -> None:
+        """The log is whole: migrate it, take it over, and keep it from now on."""
+        await self._reader.aclose()
+        try:
+            self._writing = await self._held.enter_async_context(database.writing(self._database))
+            self._reading = await self._reader.enter_async_context(database.reading(self._database))
+        except UNREADABLE as error:
+            raise unreadable(error, 1) from error
+        epochs = list(await self._write_rows(TAKE_OVER))
+        if len(epochs) != 1:
+            raise LogError("The event log does not say who may write it.")
+        [(self._epoch,)] = epochs
         self._mark.set(self.head, self._ledger.hash)
+        self._keep(self._verify_older(), "log-verifier")
+        if self._ballast.size_bytes:
+            self._keep(self._keep_reserve(), "log-reserve")
+
+    def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        self._reader.push_async_callback(_cancel, asyncio.create_task(work, name=name))
+
+    # ------------------------------------------------------------------------------------------ at work
 
     async def _verify_older(self) -> None:
         """Verify, page by page and with pauses, the rows that `start` has only read."""
@@ -138,15 +226,21 @@ class SqliteLog(GroupCommitLog):
         try:
             while position < self._verified_from:
                 records = await self._read(position, self._verified_from, VERIFY_PAGE_ROWS, None)
-                if not records:
+                if not records or records[0].position != position + 1:
                     raise LogCorrupt(f"Row {position + 1} of the log is missing.", position + 1)
                 for record in records:
                     chain.check(digest, record)
                     digest = record.hash
+                await self._check_index(position, records[-1].position)
                 position = records[-1].position
                 await asyncio.sleep(VERIFY_PAUSE_SEC)
         except LogError as error:
             self._fail(error)
+
+    async def _keep_reserve(self) -> None:
+        while True:
+            await asyncio.to_thread(self._ballast.refill)
+            await asyncio.sleep(RESERVE_POLL_SEC)
 
     async def _read(self, after: int, until: int, limit: int, stream: str | None) -> list[Record]:
         query = SELECT if stream is None else SELECT_STREAM
@@ -155,25 +249,34 @@ class SqliteLog(GroupCommitLog):
     async def _select(
         self, query: str, after: int, until: int, limit: int, stream: str | None = None
     ) -> list[Record]:
+        rows = await self._rows(query, after, until, limit=limit, stream=stream)
+        return [Record(*row) for row in rows]
+
+    async def _rows(self, query: str, after: int, until: int, **values: object) -> Iterable[Any]:
         try:
             with gil.shared():
-                rows = await self._reading.execute_fetchall(
-                    query, {"after": after, "until": until, "limit": limit, "stream": stream}
-                )
-        except sqlite3.Error as error:
-            raise _unreadable(error, after + 1) from error
-        return [Record(*row) for row in rows]
+                return await self._reading.execute_fetchall(query, {"after": after, "until": until, **values})
+        except UNREADABLE as error:
+            raise unreadable(error, after + 1) from error
 
     async def _store(self, records: Sequence[Record]) -> None:
         """One statement, which is its own transaction: it is stored whole or, after an error, not at all."""
-        insert = INSERT + ", ".join([ROW] * len(records))
+        insert = INSERT + ", ".join([GUARDED_ROW, *[ROW] * (len(records) - 1)])
         values = [value for record in records for value in astuple(record)]
-        try:
-            with gil.shared():
-                await self._writing.execute_fetchall(insert, values)
-        except sqlite3.Error as error:
-            raise _refusal(error) from error
+        values.insert(1, self._epoch)
+        await self._write_rows(insert, values)
         self._mark.set(records[-1].position, records[-1].hash)
+
+    async def _write_rows(self, statement: str, values: Sequence[object] = ()) -> Iterable[Any]:
+        """Execute a statement that writes; on a full volume again, as long as there is reserve to give up."""
+        while True:
+            try:
+                with gil.shared():
+                    return await self._writing.execute_fetchall(statement, values)
+            except sqlite3.Error as error:
+                refused = refusal(error)
+                if not (isinstance(refused, StorageFull) and self._ballast.release()):
+                    raise refused from error
 
 
 def _make(directory: Path) -> None:
@@ -190,28 +293,3 @@ async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     with suppress(asyncio.CancelledError):
         await task
-
-
-def _refusal(error: sqlite3.Error) -> LogError | Overloaded:
-    """Why a batch was not stored. After the first three it is certain that nothing was.
-
-    SQLite says SQLITE_FULL for a volume without space (ENOSPC) only while it writes rows or frames of the
-    WAL, before the frame that commits. Where it cannot extend the WAL's index, which comes after that
-    frame, the code is another one, and the outcome unknown.
-    """
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
-    if code == sqlite3.SQLITE_FULL:
-        return StorageFull("The volume of the event log is full.")
-    if code == sqlite3.SQLITE_BUSY:
-        return Overloaded("Another process keeps the event log locked.")
-    if code == sqlite3.SQLITE_CONSTRAINT:
-        return Conflict("The stream has rows that this server did not write.")
-    return LogFailed(f"The event log could not be written: {error}")
-
-
-def _unreadable(error: OSError | sqlite3.Error, position: int) -> LogError:
-    """Why the log cannot be read. An error of SQLite's without a code is text that is no UTF-8."""
-    code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
-    if isinstance(error, sqlite3.Error) and code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return LogCorrupt(f"Row {position} of the log cannot be read: {error}", position)
-    return LogError(f"The event log cannot be read: {error}")

@@ -13,16 +13,28 @@ from contextlib import contextmanager
 from typing import Final, TypeAlias
 
 import msgspec
+import structlog
 
 from umd.clock import Micros
 from umd.domain.commands import Command
 from umd.domain.events import Event
-from umd.errors import Conflict, LogError, LogFailed, Overloaded, ShuttingDown, StorageFull
+from umd.errors import (
+    Conflict,
+    LogCorrupt,
+    LogError,
+    LogFailed,
+    LogReadOnly,
+    Overloaded,
+    ShuttingDown,
+    StorageFull,
+)
 from umd.log import Appended, Fact, Follower, Record
 from umd.log.codec import entries, facts
 from umd.log.ledger import BATCH_ROWS_MAX, POSITION_MAX, Draft, Ledger
 
 REPLAY_PAGE_ROWS: Final = 2_000
+
+_logger = structlog.get_logger(__name__)
 
 OnFailure: TypeAlias = Callable[[LogFailed], None]
 Refusal: TypeAlias = StorageFull | Overloaded | LogFailed
@@ -64,6 +76,7 @@ class GroupCommitLog(ABC):
         self._waiting_max = waiting_max
         self._ledger = Ledger()
         self._verified_from = 0
+        self._corruption: LogCorrupt | None = None
         self._followers: tuple[Follower, ...] = ()
         self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
@@ -79,6 +92,10 @@ class GroupCommitLog(ABC):
     def floor(self) -> int:
         return 0  # Nothing is pruned yet.
 
+    @property
+    def corruption(self) -> LogCorrupt | None:
+        return self._corruption
+
     async def start(self, *followers: Follower) -> None:
         if self._writer or self._closing:
             raise LogError("An event log is started once.")
@@ -86,7 +103,7 @@ class GroupCommitLog(ABC):
         try:
             await self._open()
             with _no_garbage_collection():
-                await self._replay()
+                await self._fold_what_is_good()
         except BaseException:
             await self._close()
             raise
@@ -140,6 +157,8 @@ class GroupCommitLog(ABC):
         """Give back what `_open` took, as far as it got."""
 
     def _check_open(self) -> None:
+        if self._corruption:
+            raise LogReadOnly(f"{self._corruption} The service answers, and changes nothing.")
         if self._failure:
             raise LogFailed(str(self._failure)) from self._failure.__cause__
         if self._closing:
@@ -149,11 +168,22 @@ class GroupCommitLog(ABC):
         if len(self._waiting) >= self._waiting_max:
             raise Overloaded("Too many appends wait for the event log.")
 
-    async def _replay(self, page_rows: int = REPLAY_PAGE_ROWS) -> None:
-        """Fold what is stored: check it, decode it, tell it."""
-        while records := await self._read(self.head, POSITION_MAX, page_rows, None):
-            self._ledger.admit(records, verify=records[-1].position > self._verified_from)
-            self._tell(facts(records))
+    async def _fold_what_is_good(self) -> None:
+        try:
+            await self._replay()
+        except LogCorrupt as corrupt:
+            if self.head == 0:
+                raise
+            self._corruption = corrupt
+            _logger.critical("log.corrupt", position=corrupt.position, reason=str(corrupt))
+
+    async def _replay(self, page_rows: int = REPLAY_PAGE_ROWS, until: int = POSITION_MAX) -> None:
+        """Fold what is stored: check it, decode it, tell it, up to what is not as it was written."""
+        while records := await self._read(self.head, until, page_rows, None):
+            try:
+                self._ledger.admit(records, verify=records[-1].position > self._verified_from)
+            finally:
+                self._tell(facts(record for record in records if record.position <= self.head))
 
     async def _write(self) -> None:
         """The writer's life: batch after batch, until the log is to stop and nothing waits."""
@@ -212,6 +242,8 @@ class GroupCommitLog(ABC):
 
     def _fail(self, error: BaseException, batch: Sequence[Waiting] = ()) -> None:
         """Take no more appends; those that wait are told that their outcome is unknown."""
+        if isinstance(error, LogCorrupt):
+            self._corruption = self._corruption or error
         failure = LogFailed(f"The event log has failed ({type(error).__name__}: {error}).")
         failure.__cause__ = error
         for waiting in (*batch, *self._waiting):

@@ -86,6 +86,10 @@ class Jobs:
             return []
         return [entry for entry in self._entries.values() if entry.job.state in states]
 
+    def in_creation_order(self) -> list[Entry]:
+        """All jobs, oldest first."""
+        return list(self._entries.values())
+
     def page(self, *, limit: int, before: int | None = None, states: frozenset[State] | None = None) -> Page:
         """At most `limit` jobs that were created before position `before`, newest first."""
         found: list[Entry] = []
