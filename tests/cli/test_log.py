@@ -1,7 +1,6 @@
 """`umd log`: on a live log, on a copy, on a backup, and on a damaged one."""
 
 import json
-import os
 import shutil
 import sqlite3
 from collections.abc import Callable
@@ -34,6 +33,10 @@ def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFi
         return code, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
     return run
+
+
+def names(folder: Path) -> set[str]:
+    return {path.name for path in folder.iterdir()}
 
 
 async def write(world: SqliteWorld, jobs: int = 5) -> None:
@@ -158,7 +161,7 @@ async def test_a_backup_of_a_live_log_is_whole_and_readable(
     assert file.stat().st_mode & 0o777 == 0o600
     assert run("log", "verify", "--from", file)[1][0]["hash"] == report["hash"]
     assert len(run("log", "export", "--from", file)[1]) == 10
-    assert set(os.listdir(tmp_path)) == {"backup.sqlite3", "log"}
+    assert names(tmp_path) == {"backup.sqlite3", "log"}
 
 
 async def test_a_backup_overwrites_nothing(disk: SqliteWorld, run: Run, tmp_path: Path) -> None:
@@ -265,11 +268,6 @@ async def test_a_damaged_backup_is_refused(disk: SqliteWorld, run: Run, tmp_path
 
 
 async def test_no_flipped_bit_and_no_cut_is_silent(disk: SqliteWorld, tmp_path: Path) -> None:
-    await no_damage_is_silent(disk, tmp_path, flips=150, cuts=150)
-
-
-@pytest.mark.soak
-async def test_no_flipped_bit_and_no_cut_of_thousands_is_silent(disk: SqliteWorld, tmp_path: Path) -> None:
     await no_damage_is_silent(disk, tmp_path, flips=1_000, cuts=2_000)
 
 
