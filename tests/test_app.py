@@ -2,6 +2,7 @@
 
 import asyncio
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from umd import __main__ as command_line
 from umd import settings
 from umd.app import App
-from umd.errors import LogLocked
+from umd.errors import LogCorrupt, LogLocked
 from umd.settings import Settings
 
 
@@ -79,6 +80,63 @@ async def test_a_port_that_is_taken_leaves_nothing_running(tmp_path: Path) -> No
     await second.stop()
     await first.stop()
     assert len(asyncio.all_tasks()) == 1
+
+
+async def test_a_damaged_log_is_served_read_only(tmp_path: Path) -> None:
+    app = App(here(tmp_path, engine_mode="spawn"))
+    await app.start()
+    accepted = [await submit(app) for _ in range(2)]
+    await app.stop()
+    database = tmp_path / "log" / "log.sqlite3"
+    image = database.read_bytes()
+    at = image.index(accepted[1].encode(), image.index(b"SubmitDownload"))
+    database.write_bytes(image[:at] + b"!" + image[at + 1 :])
+    damaged = database.read_bytes()
+
+    app = App(here(tmp_path, engine_mode="spawn"))
+    await app.start()
+
+    assert (await ask(app, "GET", "health/ready"))[0] == 503
+    status, health = await ask(app, "GET", "health")
+    bad = health["checks"]["event_log"]["details"]["first_bad_position"]
+    assert (status, health["status"]) == (503, "unhealthy")
+    assert bad > 1
+    status, log = await ask(app, "GET", "log")
+    assert [row["position"] for row in log["events"]] == list(range(1, bad))
+    assert (await ask(app, "GET", f"download/{accepted[0]}"))[0] == 200
+    status, problem = await ask(app, "DELETE", f"download/{accepted[0]}")
+    assert (status, problem["code"]) == (503, "log_read_only")
+    status, problem = await ask(app, "POST", "download")
+    assert (status, problem["code"]) == (503, "log_read_only")
+    await app.stop()
+    assert database.read_bytes() == damaged
+
+
+async def test_damage_that_is_found_at_work_stops_those_who_act_and_not_the_answers(tmp_path: Path) -> None:
+    app = App(here(tmp_path, engine_mode="spawn"))
+    await app.start()
+    job_id = await submit(app)
+    app._log._fail(LogCorrupt("Row 1 of the log is not as it was written.", 1))
+
+    assert (await ask(app, "GET", "health/ready"))[1]["status"] == "read_only"
+    assert (await ask(app, "GET", f"download/{job_id}"))[0] == 200
+    assert (await ask(app, "POST", "download"))[1]["code"] == "log_read_only"
+    assert not app._end.done()
+    await app.stop()
+
+
+async def submit(app: App) -> str:
+    status, job = await ask(app, "POST", "download")
+    assert status == 202, job
+    return str(job["request_id"])
+
+
+async def ask(app: App, method: str, path: str) -> tuple[int, Any]:
+    """A request below the prefix: POST submits a download that fails at once."""
+    body = {"url": "http://127.0.0.1:1/a.mp4", "retries": 0} if method == "POST" else None
+    url = f"http://127.0.0.1:{app.port}/api/v1/{path}"
+    async with aiohttp.ClientSession() as client, client.request(method, url, json=body) as answer:
+        return answer.status, await answer.json()
 
 
 def test_config_prints_every_setting_with_its_origin(

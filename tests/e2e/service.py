@@ -65,6 +65,16 @@ class Service:
 
     async def start(self) -> None:
         """Start and wait until it is ready."""
+        await self.launch()
+        await self.ready()
+
+    async def ready(self) -> None:
+        """Wait until it is ready."""
+        await self.logged("app.ready")
+        self._client = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}/api/v1/")
+
+    async def launch(self, *arguments: str) -> None:
+        """Start the process."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         settings = {f"UMD_{name.upper()}": str(value) for name, value in self._settings.items()}
         self.lines.clear()
@@ -73,14 +83,13 @@ class Service:
             "-m",
             "umd",
             "serve",
+            *arguments,
             cwd=ROOT,
             env={**kept, **settings},
             stderr=asyncio.subprocess.PIPE,
             limit=2**20,
         )
         self._reader = asyncio.create_task(self._read())
-        await self.logged("app.ready")
-        self._client = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}/api/v1/")
 
     async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
         """Send a signal and wait for the end; returns the exit code. May be called twice."""

@@ -8,6 +8,8 @@ It mounts the volume, so it is run in a mount namespace of its own:
 import asyncio
 import subprocess
 import sys
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from tests.log.worlds import append
@@ -15,12 +17,15 @@ from umd.domain.events import JobStarted
 from umd.errors import StorageFull
 from umd.log.sqlite import SqliteLog
 
+RESERVE_BYTES = 6 * 2**20
 LARGE = [JobStarted(1, "x" * 20_000)]
 
 
 def main(volume: Path) -> None:
     subprocess.run(["mount", "-t", "tmpfs", "-o", "size=2m", "none", str(volume)], check=True)  # noqa: S607
     asyncio.run(fill_and_recover(volume))
+    subprocess.run(["mount", "-o", "remount,size=24m", str(volume)], check=True)  # noqa: S607
+    asyncio.run(live_on_the_reserve(volume))
 
 
 async def fill_and_recover(volume: Path) -> None:
@@ -40,6 +45,49 @@ async def fill_and_recover(volume: Path) -> None:
     await log.start()
     assert log.head == stored + 2
     await log.stop()
+
+
+async def live_on_the_reserve(volume: Path) -> None:
+    """Others fill the volume: the log goes on, starts again, and takes its reserve back in the end."""
+    log = SqliteLog(volume / "log", reserve_bytes=RESERVE_BYTES)
+    await log.start()
+    reserve = volume / "log" / "log.reserve"
+    await until(lambda: reserve.exists() and reserve.stat().st_size == RESERVE_BYTES)
+    media = volume / "media"
+    fill_up(media)
+
+    for number in range(100):
+        await append(log, f"job-full-{number}", 0, LARGE)
+    assert reserve.stat().st_size < RESERVE_BYTES
+    await log.stop()
+    fill_up(media)
+    log = SqliteLog(volume / "log", reserve_bytes=RESERVE_BYTES)
+    await log.start()
+    await append(log, "job-started-full", 0, LARGE)
+    await fill(log)
+    assert reserve.stat().st_size == 0
+    assert await log.read(log.head - 1)
+    media.unlink()
+    await append(log, "job-with-room", 0, LARGE)
+    await log.stop()
+
+    log = SqliteLog(volume / "log", reserve_bytes=RESERVE_BYTES)
+    await log.start()
+    await until(lambda: reserve.stat().st_size == RESERVE_BYTES)
+    await log.stop()
+
+
+def fill_up(path: Path) -> None:
+    """Write until there is no space left."""
+    with path.open("ab", buffering=0) as file, suppress(OSError):
+        while file.write(bytes(2**16)):
+            pass
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(10):
+        while not condition():  # noqa: ASYNC110  # a file has no event
+            await asyncio.sleep(0.01)
 
 
 async def fill(log: SqliteLog) -> int:

@@ -158,6 +158,38 @@ async def test_a_log_of_another_process_is_locked_out(disk: SqliteWorld) -> None
     await SqliteWorld(disk.directory).open()
 
 
+async def test_a_log_whose_lock_was_taken_away_is_fenced(disk: SqliteWorld) -> None:
+    failures: list[LogFailed] = []
+    late = await disk.open(on_failure=failures.append)
+    await append(late)
+    (disk.directory / "log.lock").unlink()
+    other = SqliteWorld(disk.directory)
+    await other.open()
+
+    with pytest.raises(LogFailed, match="taken"):
+        await append(late, "job-2")
+
+    assert len(failures) == 1
+    assert await append(other.log, "job-2") == Appended(3, 4)
+    await other.close()
+
+
+async def test_a_log_stands_by_until_the_other_one_ends(disk: SqliteWorld) -> None:
+    first = await disk.open()
+    await append(first)
+    second = SqliteLog(disk.directory)
+    waiting = asyncio.create_task(second.stand_by())
+    await asyncio.wait([waiting], timeout=0.5)
+    assert not waiting.done()
+
+    await first.stop()
+    await asyncio.wait_for(waiting, 5)
+    await second.start()
+
+    assert second.head == 2
+    await second.stop()
+
+
 async def test_a_start_that_fails_gives_everything_back(disk: SqliteWorld) -> None:
     threads = threading.active_count()
     disk.seed([row(1)])
