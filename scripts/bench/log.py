@@ -2,7 +2,8 @@
 
 The first table: appends of a command and its event (two rows), in a closed loop, each appender on a stream of
 its own, against raw sqlite3 that commits one row after the other. Rounds of the two alternate on the same
-volume, and each figure is a median. The second: how long a start on a long log takes. Ratios are what counts;
+volume, and each figure is a median. The second: how long a start on a long log takes, a verify
+of it, and an append meanwhile. Ratios are what counts;
 absolute figures are the machine's.
 """
 
@@ -12,6 +13,8 @@ import gc
 import os
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +32,9 @@ from umd.domain.options import DownloadRequest
 from umd.log import Fact, Unknown, database
 from umd.log.codec import entries
 from umd.log.ledger import Draft, Ledger
+from umd.log.reader import opened
 from umd.log.sqlite import INSERT, ROW, VERIFIED_AT_START_ROWS, SqliteLog
+from umd.log.verify import verify
 
 APPENDERS = (1, 10, 100, 1_000)
 AT = 1_790_000_000_000_000
@@ -52,6 +57,7 @@ def main() -> None:
             report_appends(Path(directory), appenders, arguments.rounds, arguments.seconds)
         if arguments.rows:
             report_start(Path(directory) / "long", arguments.rows, arguments.rounds)
+            report_upkeep(Path(directory), arguments.rows)
 
 
 # ----------------------------------------------------------------------------------------------- appends
@@ -138,6 +144,59 @@ def report_start(directory: Path, rows: int, rounds: int) -> None:
                 f"({rows / median:,.0f} rows/s), worst {max(times):.2f} s",
                 flush=True,
             )
+
+
+def report_upkeep(directory: Path, rows: int) -> None:
+    """How long looking at the long log takes from outside, and what an append at that time waits."""
+    database = directory / "long" / "log.sqlite3"
+    begin = time.perf_counter()
+    with opened(directory / "long") as reader:
+        verify(reader)
+    print(f"\n  full verify of {rows:,} rows: {time.perf_counter() - begin:.2f} s")
+    for name, command in (
+        ("alone", None),
+        ("during `umd log verify`", ["verify"]),
+        ("during `umd log backup`", ["backup", str(directory / "backup")]),
+    ):
+        (directory / "backup").unlink(missing_ok=True)
+        took, times = asyncio.run(append_beside(database.parent, command, 2.0))
+        percentiles = [1_000 * value for value in statistics.quantiles(times, n=100)]
+        print(
+            f"  10 appenders {name:<24} p50 {percentiles[49]:6.2f} ms, p99 {percentiles[98]:6.2f} ms, "
+            f"worst {1_000 * max(times):6.1f} ms over {took:.1f} s",
+            flush=True,
+        )
+
+
+async def append_beside(
+    directory: Path, command: Sequence[str] | None, seconds: float
+) -> tuple[float, list[float]]:
+    """Append to the long log while a command looks at it, or for so long; how long each append took."""
+    log = SqliteLog(directory)
+    await log.start()
+    times: list[float] = []
+    begin = time.perf_counter()
+    other = None
+    if command:
+        other = await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "umd", "log", *command, "--from", str(directory), stdout=subprocess.DEVNULL
+        )
+
+    async def appender(stream: str) -> None:
+        order, events = entered(stream, 1.0)
+        position = 0
+        while other.returncode is None if other else time.perf_counter() < begin + seconds:
+            before = time.perf_counter()
+            done = await log.append(stream, position, order, events, at=AT, correlation=stream)
+            times.append(time.perf_counter() - before)
+            position = done.last
+
+    await asyncio.gather(*(appender(f"job-beside-{begin}-{number}") for number in range(10)))
+    took = time.perf_counter() - begin
+    if other:
+        assert await other.wait() == 0
+    await log.stop()
+    return took, times
 
 
 async def generate(directory: Path, rows: int) -> int:
