@@ -10,8 +10,11 @@ import pytest
 from umd import __main__ as command_line
 from umd import settings
 from umd.app import App
+from umd.domain.job import FINAL
 from umd.errors import LogCorrupt, LogLocked
 from umd.settings import Settings
+
+LOOPBACK = "127.0.0.0/8"
 
 
 def here(tmp_path: Path, **changes: object) -> Settings:
@@ -83,7 +86,7 @@ async def test_a_port_that_is_taken_leaves_nothing_running(tmp_path: Path) -> No
 
 
 async def test_a_damaged_log_is_served_read_only(tmp_path: Path) -> None:
-    app = App(here(tmp_path, engine_mode="spawn"))
+    app = App(here(tmp_path, engine_mode="spawn", allow_addresses=LOOPBACK))
     await app.start()
     accepted = [await submit(app) for _ in range(2)]
     await app.stop()
@@ -93,7 +96,7 @@ async def test_a_damaged_log_is_served_read_only(tmp_path: Path) -> None:
     database.write_bytes(image[:at] + b"!" + image[at + 1 :])
     damaged = database.read_bytes()
 
-    app = App(here(tmp_path, engine_mode="spawn"))
+    app = App(here(tmp_path, engine_mode="spawn", allow_addresses=LOOPBACK))
     await app.start()
 
     assert (await ask(app, "GET", "health/ready"))[0] == 503
@@ -113,7 +116,7 @@ async def test_a_damaged_log_is_served_read_only(tmp_path: Path) -> None:
 
 
 async def test_damage_that_is_found_at_work_stops_those_who_act_and_not_the_answers(tmp_path: Path) -> None:
-    app = App(here(tmp_path, engine_mode="spawn"))
+    app = App(here(tmp_path, engine_mode="spawn", allow_addresses=LOOPBACK))
     await app.start()
     job_id = await submit(app)
     app._log._fail(LogCorrupt("Row 1 of the log is not as it was written.", 1))
@@ -122,6 +125,27 @@ async def test_damage_that_is_found_at_work_stops_those_who_act_and_not_the_answ
     assert (await ask(app, "GET", f"download/{job_id}"))[0] == 200
     assert (await ask(app, "POST", "download"))[1]["code"] == "log_read_only"
     assert not app._end.done()
+    await app.stop()
+
+
+async def test_a_full_volume_refuses_changes_and_recovers_unaided(tmp_path: Path) -> None:
+    app = App(here(tmp_path, engine_mode="spawn", allow_addresses=LOOPBACK, log_reserve_bytes=0))
+    await app.start()
+    accepted = [await submit(app)]
+    await app._log._writing.execute_fetchall("PRAGMA max_page_count = 1")  # as full as it is by now
+
+    while (answer := await ask(app, "POST", "download"))[0] == 202:
+        accepted.append(answer[1]["request_id"])
+
+    assert (answer[0], answer[1]["code"]) == (507, "storage_full")
+    listed = (await ask(app, "GET", "download?limit=200"))[1]["items"]
+    assert [job["request_id"] for job in reversed(listed)] == accepted
+    assert (await ask(app, "GET", "log?limit=1000"))[0] == 200
+    await app._log._writing.execute_fetchall("PRAGMA max_page_count = 100000")
+    accepted.append(await submit(app))
+    for job_id in accepted:
+        async with asyncio.timeout(20):
+            await app._jobs.when(job_id, lambda job: job.state in FINAL)
     await app.stop()
 
 
