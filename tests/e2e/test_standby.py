@@ -34,25 +34,19 @@ async def test_a_standby_takes_over_within_five_seconds(tmp_path: Path, site: Si
 
 
 async def test_a_leader_that_is_only_stopped_keeps_the_log(tmp_path: Path, site: Site) -> None:
+    """A second server leaves at once, and a standby waits until it is told to leave."""
     first = Service(tmp_path)
     await first.start()
     job_id = await first.submit(site.url("/media/small/stopped.mp4"))
     os.kill(first.pid, signal.SIGSTOP)
     second = Service(tmp_path)
     await second.launch()
+    third = await standing_by(tmp_path)
 
     assert await second.stop(signal.SIGCONT) == 75
+    assert await third.stop() == 0
     os.kill(first.pid, signal.SIGCONT)
     assert (await first.final(job_id))["status"] == "completed"
-    assert await first.stop() == 0
-
-
-async def test_a_standby_can_be_ended(tmp_path: Path, site: Site) -> None:
-    first = Service(tmp_path)
-    await first.start()
-    second = await standing_by(tmp_path)
-
-    assert await second.stop() == 0
     assert await first.stop() == 0
 
 
