@@ -10,7 +10,7 @@ import pytest
 
 from tests.api.world import World, is_problem
 from tests.domain.builders import NETWORK, PROGRESS
-from tests.log.worlds import SqliteWorld, chained
+from tests.log.worlds import SqliteWorld, chained, row
 from umd import __main__ as command_line
 from umd.domain import commands as c
 from umd.settings import Settings
@@ -135,6 +135,17 @@ async def test_every_command_is_decided_the_same_again(
     assert code == 0
     assert report["differences"] == report["unknown"] == 0
     assert report["commands"] + report["events"] == report["position"] == world.log.head
+
+
+def test_a_stream_without_its_beginning_is_passed_over(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    disk = SqliteWorld(tmp_path / "log")
+    disk.seed(chained(row(1), row(2)))
+
+    code, [report] = run(capfd, "--from", disk.directory, "--verify")
+
+    assert (code, report["unknown"]) == (0, 2)
 
 
 async def test_an_event_that_the_rules_do_not_give_is_found(

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from umd.domain.events import Event
+from umd.domain.events import Event, JobQueued
 from umd.domain.job import Job, decide, evolve
 from umd.errors import Refused
 from umd.log import Record, Unknown
@@ -66,7 +66,8 @@ class Again:
 
     def _event(self, record: Record) -> Iterator[Difference]:
         event = EVENTS.decode(record)
-        if isinstance(event, Unknown):
+        begun = record.stream in self._jobs or isinstance(event, JobQueued)
+        if isinstance(event, Unknown) or not begun:  # what begins in any other way cannot be read
             self._freeze(record)
             return
         self.decided.events += 1
