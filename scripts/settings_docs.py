@@ -17,9 +17,9 @@ Kind: TypeAlias = Any
 INTRODUCTION = """# Settings
 
 Environment variables, read once at start. A bad value, or a `UMD_` name that is not here, stops the start
-with one line on stderr and exit code 2; an empty value is as if absent. `python -m umd config` prints what
-holds and where it came from. `PORT` wins over `UMD_PORT`, and `RAILWAY_VOLUME_MOUNT_PATH` is the default of
-`UMD_DATA_DIR` where a platform sets it.
+with one line on stderr and exit code 2; an empty value is as if absent, but switches a rate limit
+off. `python -m umd config` prints what holds and where it came from. `PORT` wins over `UMD_PORT`, and
+`RAILWAY_VOLUME_MOUNT_PATH` is the default of `UMD_DATA_DIR` where a platform sets it.
 
 | variable | default | allowed | meaning |
 |---|---|---|---|
@@ -31,7 +31,7 @@ def rows() -> list[tuple[str, str, str, str]]:
     information = msgspec.inspect.type_info(Settings)
     assert isinstance(information, msgspec.inspect.StructType)  # it is a struct
     return [
-        (PREFIX + field.name.upper(), str(field.default), _allowed(field.type), _meaning(field.type))
+        (PREFIX + field.name.upper(), _default(field.default), _allowed(field.type), _meaning(field.type))
         for field in information.fields
     ]
 
@@ -53,6 +53,10 @@ def example() -> str:
     )
 
 
+def _default(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
 def _meaning(kind: Kind) -> str:
     return str(kind.extra_json_schema["description"])
 
@@ -63,6 +67,10 @@ def _allowed(kind: Kind) -> str:
         return f"{inner.ge:,} to {inner.le:,}"
     if isinstance(inner, msgspec.inspect.LiteralType):
         return ", ".join(f"`{value}`" for value in inner.values)
+    if isinstance(inner, msgspec.inspect.BoolType):
+        return "`true`, `false`"
+    if isinstance(inner, msgspec.inspect.UnionType):
+        return ", ".join(_allowed(each) for each in inner.types)
     return "text"
 
 

@@ -7,7 +7,7 @@ service stop itself, 75 when another server holds the event log.
 import argparse
 import asyncio
 import os
-import re
+import secrets
 import sys
 import urllib.error
 import urllib.request
@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 
 from umd import __version__, settings
 from umd.cli import log, replay
+from umd.domain import access
 from umd.errors import LogError, LogLocked, SettingsError
 
 EXIT_CHECK_FAILED = 1
@@ -33,10 +34,8 @@ def serve(loaded: settings.Loaded, arguments: argparse.Namespace) -> int:
 
 def config(loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
     """Print every setting with its value and where that came from."""
-    for name in loaded.settings.__struct_fields__:
-        variable = f"{settings.PREFIX}{name.upper()}"
-        value = re.sub(r"://[^/@]*@", "://***@", str(getattr(loaded.settings, name)))
-        print(f"{variable}={value}  # {loaded.origins[name]}")
+    for name, value in loaded.settings.shown.items():
+        print(f"{settings.PREFIX}{name.upper()}={value}  # {loaded.origins[name]}")
     return 0
 
 
@@ -54,9 +53,21 @@ def health(loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
     return 0
 
 
+def key(_loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
+    """Make an API key, and say how the service is told of it."""
+    made = access.new_key(secrets.token_bytes(access.KEY_BYTES))
+    hashed = f"{access.HASHED}{access.hashed(made).hex()}"
+    print(f"key:  {made}\nhash: {hashed}")
+    print(
+        f"\nThe key is shown only now: give it to the client, and to the service its hash alone:\n"
+        f"UMD_API_KEYS='NAME:SCOPE:{hashed}'  # SCOPE is read, write or admin"
+    )
+    return 0
+
+
 Command = Callable[[settings.Loaded, argparse.Namespace], int]
 
-COMMANDS: dict[str, Command] = {"serve": serve, "config": config, "health": health}
+COMMANDS: dict[str, Command] = {"serve": serve, "config": config, "health": health, "key": key}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -73,6 +84,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             own.add_argument(
                 "--standby", action="store_true", help="wait until no other server holds the event log"
             )
+    commands.choices["key"].add_argument("what", choices=["new"])
     log.add_to(commands)
     replay.add_to(commands)
     return _run(parser.parse_args(arguments))

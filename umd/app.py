@@ -18,6 +18,8 @@ from umd.actors.recovery import recover
 from umd.actors.supervisor import Supervisor
 from umd.api.checks import Checks
 from umd.api.context import Context, Readiness
+from umd.api.gate import Gate
+from umd.api.gate import check as check_gate
 from umd.api.server import Server
 from umd.api.sse import Hub, StreamLimits
 from umd.clock import Clock, SystemClock
@@ -35,8 +37,12 @@ from umd.log.sqlite import SqliteLog
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.settings import Settings
+from umd.storage import secret
 from umd.storage.volume import Volume
 from umd.telemetry.logging import configure
+
+LINK_KEY_FILE = ".links.key"
+"""The file of the secret that signs links, below the data directory."""
 
 EXIT_CLEAN = 0
 EXIT_FAULT = 70
@@ -51,6 +57,7 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
     On `standby` it first waits until no other server holds the event log. Raises `SettingsError` for what
     only this machine could tell.
     """
+    check_gate(settings)
     configure(settings.log_level, settings.log_format)
     app = App(settings)
     loop = asyncio.get_running_loop()
@@ -127,6 +134,8 @@ class App:
         """
         began = asyncio.get_running_loop().time()
         await asyncio.to_thread(self._volume.prepare)
+        link_secret = await asyncio.to_thread(secret.keep, self._settings.root / LINK_KEY_FILE)
+        self._gate = Gate(self._settings, self._clock, link_secret)
         warming = asyncio.create_task(self._warm_engine())
         try:
             self._stops.append(self._log.stop)
@@ -151,6 +160,8 @@ class App:
             read_only=damaged,
             seconds=round(asyncio.get_running_loop().time() - began, 3),
         )
+        if self._gate.is_open:
+            _log.warning("app.open", told="Requests without an API key are taken.", host=self._settings.host)
 
     async def ended(self) -> BaseException | None:
         """Wait until the service is to stop; what made it, None for a request."""
@@ -225,6 +236,7 @@ class App:
             volume=self._volume,
             files=self._files,
             readiness=self._readiness,
+            gate=self._gate,
             checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),
         )
         self._hub.start()

@@ -4,6 +4,7 @@ Each field of `Settings` is one variable, `UMD_` and the field's name in capital
 `UMD_` name that does not exist, raises `SettingsError` with one clear line.
 """
 
+import ipaddress
 import os
 import re
 from collections.abc import Mapping
@@ -22,6 +23,22 @@ _ADOPTED = {"port": "PORT", "data_dir": "RAILWAY_VOLUME_MOUNT_PATH"}
 
 PORT_MAX = 65_535
 _DOMAIN = re.compile(r"(\*?\.)?[^\s/:@*]+")
+
+ON_RAILWAY = "RAILWAY_ENVIRONMENT_ID"
+RAILWAY_EDGE = "100.64.0.0/10"
+"""From where requests reach a container on Railway that came in at its edge."""
+
+DEFAULT_RATE_LIMIT_ANONYMOUS = "100/hour"
+
+SECRETS = frozenset({"api_keys", "link_secret"})
+"""Fields whose values are never shown."""
+
+MASK = "********"
+
+MAY_BE_EMPTY = frozenset({"rate_limit", "rate_limit_anonymous"})
+"""Fields for which an empty variable says something: no limit. For the others it is as if absent."""
+
+_USERINFO = re.compile(r"://[^/@]*@")
 
 GIB = 2**30
 MIB = 2**20
@@ -112,10 +129,74 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4 * GIB
     ytdlp_plugin_dir: Annotated[str, Meta(description="a directory of yt-dlp plugins; empty loads none")] = ""
     sse_max_subscribers: Annotated[int, _number(1, 100_000, "event streams at once")] = 5_000
+    sse_max_per_caller: Annotated[
+        int, _number(1, 100_000, "event streams at once of one key, or of one address without a key")
+    ] = 100
     sse_max_sec: Annotated[
         int, _number(1, 86_400, "seconds after which a stream is ended, to be resumed")
     ] = 840
     sse_heartbeat_sec: Annotated[int, _number(1, 300, "seconds between two heartbeats of a stream")] = 15
+    api_keys: Annotated[
+        str, Meta(description="`name:scope:key`, comma-separated; the key may be given as `sha256$…`")
+    ] = ""
+    require_api_key: Annotated[
+        bool | Literal["auto"],
+        Meta(description="`auto`: true, but false on a loopback address without keys"),
+    ] = "auto"
+    link_secret: Annotated[
+        str,
+        Meta(
+            pattern=r"^([^\s,]{32,200}(,[^\s,]{32,200})*)?$",
+            description="signs links to files, at least 32 characters; several, comma-separated, for "
+            "rotation: the first signs; empty keeps a random one in the data directory",
+        ),
+    ] = ""
+    link_sec: Annotated[int, _number(60, 86_400, "seconds that a link to a file is valid")] = 3_600
+    stream_token_sec: Annotated[
+        int, _number(1, 600, "seconds within which a stream token has to be used")
+    ] = 60
+    rate_limit: Annotated[
+        str,
+        Meta(
+            description="requests of one key, in the notation of the `limits` library, several separated by "
+            "`;`; empty switches it off"
+        ),
+    ] = "1000/hour"
+    rate_limit_anonymous: Annotated[
+        str,
+        Meta(
+            description="requests of one address without a key; as long as it is the default it does not "
+            "hold on a loopback address without keys"
+        ),
+    ] = DEFAULT_RATE_LIMIT_ANONYMOUS
+    trusted_proxies: Annotated[
+        str,
+        Meta(
+            description="CIDRs, comma-separated, of the proxies whose `X-Real-IP` and `X-Forwarded-*` are "
+            "believed; on Railway its edge"
+        ),
+    ] = ""
+    allowed_hosts: Annotated[
+        str,
+        Meta(
+            description="host names, comma-separated, that requests may be made to; empty takes any, but on "
+            "a loopback address without keys only this machine's own"
+        ),
+    ] = ""
+    require_https: Annotated[
+        bool, Meta(description="redirect or refuse requests that came in clear from elsewhere")
+    ] = False
+    cors_origins: Annotated[
+        str,
+        Meta(
+            pattern=r"^(https?://[a-z0-9.-]+(:[0-9]{1,5})?(,https?://[a-z0-9.-]+(:[0-9]{1,5})?)*)?$",
+            description="origins, comma-separated, whose pages may use the API from a browser",
+        ),
+    ] = ""
+    log_addresses: Annotated[
+        Literal["none", "hashed", "truncated", "full"],
+        Meta(description="how the log of requests shows a client's address; a hash holds until the restart"),
+    ] = "none"
     drain_sec: Annotated[int, _number(0, 600, "seconds that a stop may take")] = 30
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="least level that is logged")
@@ -140,6 +221,20 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     def root(self) -> Path:
         """The data directory as an absolute path."""
         return Path(self.data_dir).expanduser().absolute()
+
+    @property
+    def on_loopback(self) -> bool:
+        """Whether only this machine can reach the service."""
+        try:
+            return ipaddress.ip_address(self.host).is_loopback
+        except ValueError:
+            return self.host == "localhost"
+
+    @property
+    def shown(self) -> dict[str, str]:
+        """Every field's value as it may be shown."""
+        values = {name: _USERINFO.sub("://***@", str(getattr(self, name))) for name in self.__struct_fields__}
+        return {name: MASK if value and name in SECRETS else value for name, value in values.items()}
 
 
 def _check_network(item: str) -> None:
@@ -175,6 +270,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Loaded:
     origins = dict.fromkeys(Settings.__struct_fields__, "default")
     for name, variable in _variables(environment):
         values[name], origins[name] = environment[variable], variable
+    if environment.get(ON_RAILWAY) and "trusted_proxies" not in values:
+        values["trusted_proxies"], origins["trusted_proxies"] = RAILWAY_EDGE, ON_RAILWAY
     return Loaded(_converted(values, origins), origins)
 
 
@@ -182,7 +279,11 @@ def _variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """The variables that are set, the ones that win last."""
     own = [(name, PREFIX + name.upper()) for name in Settings.__struct_fields__]
     candidates = [("data_dir", _ADOPTED["data_dir"]), *own, ("port", _ADOPTED["port"])]
-    return [(name, variable) for name, variable in candidates if environment.get(variable, "") != ""]
+    return [
+        (name, variable)
+        for name, variable in candidates
+        if environment.get(variable, "") != "" or (name in MAY_BE_EMPTY and variable in environment)
+    ]
 
 
 def _converted(values: dict[str, str], origins: dict[str, str]) -> Settings:
@@ -191,5 +292,6 @@ def _converted(values: dict[str, str], origins: dict[str, str]) -> Settings:
             msgspec.convert({name: value}, Settings, strict=False)
         except msgspec.ValidationError as error:
             reason = str(error).partition(" - at")[0]
-            raise SettingsError(f"{origins[name]}: {reason} (it is {value!r}).") from None
+            told = MASK if name in SECRETS else repr(value)
+            raise SettingsError(f"{origins[name]}: {reason} (it is {told}).") from None
     return msgspec.convert(values, Settings, strict=False)

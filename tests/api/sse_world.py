@@ -197,7 +197,9 @@ class StreamWorld(World):
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         loop = asyncio.get_running_loop()
         await loop.sock_connect(connection, ("127.0.0.1", self.port))
-        await loop.sock_sendall(connection, f"GET {PREFIX}{path} HTTP/{version}\r\nHost: a\r\n\r\n".encode())
+        await loop.sock_sendall(
+            connection, f"GET {PREFIX}{path} HTTP/{version}\r\nHost: localhost\r\n\r\n".encode()
+        )
         return connection
 
     @property

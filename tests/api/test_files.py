@@ -286,7 +286,7 @@ async def test_what_the_log_does_not_name_is_not_there(stored: World, path: str)
     (stored.root / "temp" / "secret.txt").write_text("secret")
 
     answer = await stored.raw(
-        f"GET {PREFIX}/files/{path} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode()
+        f"GET {PREFIX}/files/{path} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode()
     )
 
     assert is_problem(answer, "file_not_found", 404) or is_problem(answer, "not_found", 404)
@@ -378,7 +378,9 @@ async def test_a_file_is_found_under_its_link_and_downloaded_under_its_name(worl
     job_id = await world.completed({f"videos/{name}": DATA})
 
     url = (await world.get(f"/download/{job_id}")).json["file_info"]["file_url"]
-    answer = await world.raw(f"GET {url} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n".encode("ascii"))
+    answer = await world.raw(
+        f"GET {url} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n".encode("ascii")
+    )
 
     assert (answer.status, answer.body) == (200, DATA)
     assert unquote(answer.headers["Content-Disposition"].partition("UTF-8''")[2]) == name
@@ -397,7 +399,7 @@ def test_no_name_breaks_out_of_its_header(name: str) -> None:
 async def test_nothing_is_left_open_when_a_client_goes_away(world: World) -> None:
     await sparse(world)
     async with world.connected() as (reader, writer):
-        writer.write(f"GET {PREFIX}/files/{PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        writer.write(f"GET {PREFIX}/files/{PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await reader.readexactly(100_000)
         assert is_open(world.root / PATH)
 
@@ -421,7 +423,7 @@ async def test_a_file_that_opens_too_late_for_its_client_is_closed(
 
     monkeypatch.setattr(files, "_open", open_late)
     async with world.connected() as (_, writer):
-        writer.write(f"GET {PREFIX}/files/{PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        writer.write(f"GET {PREFIX}/files/{PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await until(asked.is_set)
     await until(lambda: world.connections == others)
 
@@ -434,7 +436,7 @@ async def test_a_client_that_takes_nothing_is_cut_off(world: World, monkeypatch:
     monkeypatch.setattr(files, "SLICE_WAIT_SEC", 0.05)
     await sparse(world)
     async with world.connected() as (reader, writer):
-        writer.write(f"GET {PREFIX}/files/{PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+        writer.write(f"GET {PREFIX}/files/{PATH} HTTP/1.1\r\nHost: localhost\r\n\r\n".encode())
         await reader.readexactly(1_000)
         await until(lambda: not is_open(world.root / PATH))
 

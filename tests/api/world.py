@@ -15,6 +15,7 @@ from multidict import CIMultiDict
 from tests.domain.builders import DONE, LIMITS
 from umd.actors.admission import Admission
 from umd.api.context import Check, Context, Readiness
+from umd.api.gate import Gate
 from umd.api.server import Server
 from umd.api.sse import Hub, StreamLimits
 from umd.clock import SECOND, Micros, encode_id
@@ -82,6 +83,7 @@ class World:
         self.readiness = Readiness(self.clock.now())
         self.readiness.phase = "ready"
         self.hub = Hub(self.log, self.live, StreamLimits.of(self.settings))
+        self.gate = Gate(self.settings, self.clock, b"k" * 32)
         self.server = Server(self.context, self.hub)
 
     @property
@@ -99,6 +101,7 @@ class World:
             volume=self.volume,
             files=self.files,
             readiness=self.readiness,
+            gate=self.gate,
             checks=self.checks,
         )
 

@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from umd.actors.admission import Admission
+from umd.api.gate import Gate
 from umd.clock import Clock, Micros
 from umd.dispatcher import Dispatcher
 from umd.domain.destinations import Rules
@@ -57,6 +58,7 @@ class Context:
     volume: Volume
     files: Files
     readiness: Readiness
+    gate: Gate
     checks: Mapping[str, Callable[[], Awaitable[Check]]]
 
 

@@ -12,8 +12,10 @@ import msgspec
 from aiohttp import web
 
 from umd.api import answers, links, views
+from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
+from umd.api.owned import load_owned, visible_owner
 from umd.api.problems import HttpRefusal
 from umd.api.request_id import REQUEST_ID
 from umd.clock import encode_id, rfc3339
@@ -68,7 +70,7 @@ async def submit(request: web.Request) -> web.Response:
         entry = await context.dispatcher.execute(command, correlation=request[REQUEST_ID])
     base = links.base_url(request, context.settings)
     return answers.answer(
-        views.show_accepted(entry.job, base),
+        views.show_accepted(entry.job, context, base),
         status=202,
         headers={"Location": links.download(base, entry.job.job_id)},
     )
@@ -78,7 +80,7 @@ async def show(request: web.Request) -> web.Response:
     """A job as it is now, or as it was when the log ended at `at`."""
     context = request.app[CONTEXT]
     query = read_query(request, ShowQuery)
-    entry = find(request, context)
+    entry = find(request)
     if query.at is None:
         return _answer(request, context, entry)
     return await _past(request, context, entry.job.job_id, query.at)
@@ -92,7 +94,9 @@ async def _past(request: web.Request, context: Context, job_id: str, at: int) ->
     if entry is None or not rows:
         raise NotFound("job", job_id)
     base = links.base_url(request, context.settings)
-    return answers.answer(views.show_past(entry.job, rows[0].at, base))
+    return answers.answer(
+        views.show_past(entry.job, rows[0].at, base, views.file_url(context, entry.job, base))
+    )
 
 
 async def history(request: web.Request) -> web.Response:
@@ -100,7 +104,12 @@ async def history(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     query = read_query(request, HistoryQuery)
     before = None if query.cursor is None else _position(query.cursor)
-    page = context.jobs.page(limit=query.limit, before=before, states=views.states(query.status))
+    page = context.jobs.page(
+        limit=query.limit,
+        before=before,
+        states=views.states(query.status),
+        owner=visible_owner(caller(request)),
+    )
     base = links.base_url(request, context.settings)
     items = [views.show(entry, context, base) for entry in page.entries]
     return answers.answer(views.DownloadList(items, None if page.next is None else _cursor(page.next)))
@@ -108,7 +117,7 @@ async def history(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job; answers when none of its processes is left."""
-    entry = await _stop(request, CancelDownload(job_id(request)))
+    entry = await _stop(request, CancelDownload(find(request).job.job_id))
     gone = entry.job.state is not State.STOPPING
     return answers.answer(
         views.CancelResponse(
@@ -124,25 +133,20 @@ async def cancel(request: web.Request) -> web.Response:
 
 async def pause(request: web.Request) -> web.Response:
     """Let a job rest; answers when none of its processes is left."""
-    entry = await _stop(request, PauseDownload(job_id(request)))
+    entry = await _stop(request, PauseDownload(find(request).job.job_id))
     return _answer(request, request.app[CONTEXT], entry)
 
 
 async def resume(request: web.Request) -> web.Response:
     """Put a paused job back into the queue."""
-    entry = await _execute(request, ResumeDownload(job_id(request)))
+    entry = await _execute(request, ResumeDownload(find(request).job.job_id))
     return _answer(request, request.app[CONTEXT], entry)
 
 
 async def retry(request: web.Request) -> web.Response:
     """Put a failed or cancelled job back into the queue."""
-    entry = await _execute(request, RetryDownload(job_id(request)))
+    entry = await _execute(request, RetryDownload(find(request).job.job_id))
     return _answer(request, request.app[CONTEXT], entry, status=202)
-
-
-def owner(_request: web.Request) -> str:
-    """Whom a request's jobs belong to."""
-    return "anonymous"
 
 
 def job_id(request: web.Request) -> str:
@@ -153,13 +157,13 @@ def job_id(request: web.Request) -> str:
     return named
 
 
-def find(request: web.Request, context: Context) -> Entry:
-    """The job that the path names. Raises `NotFound`."""
-    return context.jobs.require(job_id(request))
+def find(request: web.Request) -> Entry:
+    """The job that the path names, if it is the caller's. Raises `NotFound`."""
+    return load_owned(request, job_id(request))
 
 
 def _command(request: web.Request, context: Context, body: DownloadRequest) -> SubmitDownload:
-    whose = owner(request)
+    whose = caller(request).name
     key = _idempotency_key(request)
     return SubmitDownload(
         context.clock.new_id() if key is None else _keyed_id(whose, key),

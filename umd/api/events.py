@@ -14,12 +14,15 @@ from aiohttp import web
 
 from umd.api import download, links, views
 from umd.api import sse_frames as frames
+from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import read_query
 from umd.api.download import _cursor
+from umd.api.owned import owner_of, visible_owner
 from umd.api.problems import HttpRefusal
 from umd.api.sse import HUB
 from umd.api.sse_stream import PAGE_ROWS
+from umd.domain.access import Caller
 from umd.domain.events import AnyJobEvent, JobCancelled, JobCompleted, JobFailed
 from umd.domain.job import FINAL
 from umd.domain.job import stream as stream_of
@@ -36,16 +39,18 @@ KNOWN_TYPES: Final = _tags(get_args(AnyJobEvent)) | {frames.PROGRESS, "snapshot"
 
 
 class JobEventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """From where to resume, for a client that cannot set the header."""
+    """From where to resume, and what stands for the key, for a client that cannot set headers."""
 
     last_event_id: str = ""
+    token: str = ""
 
 
 class AllEventsQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Which types of events to send, and from where to resume."""
+    """Which types of events to send, from where to resume, and what stands for the key."""
 
     types: tuple[str, ...] = ()
     last_event_id: str = ""
+    token: str = ""
 
 
 @dataclass(frozen=True)
@@ -61,6 +66,9 @@ class JobTopic:
     @property
     def stream(self) -> str:
         return stream_of(self.job_id)
+
+    def shows(self, stream: str) -> bool:
+        return stream == self.stream
 
     def snapshot(self) -> bytes:
         return views.encode_download(self.context.jobs.require(self.job_id), self.context, self.base_url)
@@ -84,16 +92,20 @@ class JobTopic:
 
 @dataclass(frozen=True)
 class AllTopic:
-    """Every job, or some types of events of every job: never over. Its resource is the list of downloads."""
+    """All that the caller may see, or some types of its events: never over. Its resource is the list."""
 
     context: Context
+    caller: Caller
     base_url: str
     types: frozenset[str] | None = None
     stream: None = None
     final: frozenset[str] = frozenset()
 
+    def shows(self, stream: str) -> bool:
+        return self.caller.sees(owner_of(self.context, stream))
+
     def snapshot(self) -> bytes:
-        page = self.context.jobs.page(limit=download.HistoryQuery().limit)
+        page = self.context.jobs.page(limit=download.HistoryQuery().limit, owner=visible_owner(self.caller))
         items = [views.show(entry, self.context, self.base_url) for entry in page.entries]
         return msgspec.json.encode(
             views.DownloadList(items, None if page.next is None else _cursor(page.next))
@@ -110,7 +122,7 @@ async def job_events(request: web.Request) -> web.StreamResponse:
     """The stream of one job."""
     context, hub = request.app[CONTEXT], request.app[HUB]
     after = position(request, read_query(request, JobEventsQuery).last_event_id)
-    job_id = download.find(request, context).job.job_id
+    job_id = download.find(request).job.job_id
     topic = JobTopic(context, job_id, links.base_url(request, context.settings))
     if after is not None and context.log.floor <= after <= hub.position and topic.is_over():
         ending = await topic.last_final(after)
@@ -125,7 +137,7 @@ async def all_events(request: web.Request) -> web.StreamResponse:
     context = request.app[CONTEXT]
     query = read_query(request, AllEventsQuery)
     base_url = links.base_url(request, context.settings)
-    topic = AllTopic(context, base_url, _known(query.types))
+    topic = AllTopic(context, caller(request), base_url, _known(query.types))
     return await request.app[HUB].serve(request, topic, position(request, query.last_event_id))
 
 

@@ -16,10 +16,11 @@ from urllib.parse import quote
 import structlog
 from aiohttp import web
 
-from umd.api import conditions, ranges
+from umd.api import conditions, owned, ranges
 from umd.api.conditions import Validators
 from umd.api.context import CONTEXT
-from umd.api.decoding import NoQuery, read_query
+from umd.api.decoding import read_query
+from umd.api.file_links import LinkQuery
 from umd.api.problems import HttpRefusal
 from umd.api.ranges import Span
 from umd.clock import SECOND, Clock
@@ -65,8 +66,8 @@ class Delivery(NamedTuple):
 async def fetch(request: web.Request) -> web.StreamResponse:
     """A file of a completed job, whole or in part."""
     context = request.app[CONTEXT]
-    read_query(request, NoQuery)
-    stored = _find(context.files, request.match_info["path"])
+    read_query(request, LinkQuery)
+    stored = _find(request, context.files, request.match_info["path"])
     validators = Validators(stored.file.sha256, stored.completed_at // SECOND)
     if conditions.failed(request.headers, validators):
         raise HttpRefusal("precondition_failed", "The file is not the one that the request means.")
@@ -77,9 +78,9 @@ async def fetch(request: web.Request) -> web.StreamResponse:
         return await _deliver(request, file, delivery)
 
 
-def _find(files: Files, path: str) -> StoredFile:
+def _find(request: web.Request, files: Files, path: str) -> StoredFile:
     stored = files.get(path)
-    if stored is None:
+    if stored is None or owned.find(request, stored.job_id) is None:
         raise NotFound("file", path[:255])
     if stored.deleted:
         raise Gone("The file was deleted when its time was over.")

@@ -19,10 +19,14 @@ _log = structlog.get_logger(__name__)
 
 
 class HealthResponse(msgspec.Struct, frozen=True):
-    """The service and its components; the worst of them decides."""
+    """The service and its components; the worst of them decides.
+
+    `open` says that requests are taken without an API key.
+    """
 
     status: CheckStatus
     version: str
+    open: bool
     uptime_seconds: float
     checks: dict[str, Check]
     timestamp: str
@@ -43,7 +47,7 @@ async def health(request: web.Request) -> web.Response:
     now = context.clock.now()
     uptime = max(0.0, round((now - context.readiness.started_at) / SECOND, 3))
     checks = dict(zip(context.checks, found, strict=True))
-    body = HealthResponse(worst, __version__, uptime, checks, rfc3339(now))
+    body = HealthResponse(worst, __version__, context.gate.is_open, uptime, checks, rfc3339(now))
     return answers.answer(body, status=503 if worst == "unhealthy" else 200)
 
 

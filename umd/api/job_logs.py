@@ -34,7 +34,7 @@ async def logs(request: web.Request) -> web.Response:
     """A job's log lines. Those of one position come together, so that `after` never leaves one out."""
     context = request.app[CONTEXT]
     query = read_query(request, LogsQuery)
-    job_id = find(request, context).job.job_id
+    job_id = find(request).job.job_id
     shown: list[LogEntry] = []
     total = 0
     cut = False

@@ -9,7 +9,7 @@ from umd.settings import Settings
 
 PREFIX = "/api/v1"
 
-_HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
+HOST = re.compile(r"([A-Za-z0-9._-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(:[0-9]{1,5})?")
 
 
 def base_url(request: web.Request, settings: Settings) -> str:
@@ -20,7 +20,7 @@ def base_url(request: web.Request, settings: Settings) -> str:
     if settings.public_base_url:
         return settings.public_base_url
     host = request.headers.get("Host", "")
-    return f"{request.scheme}://{host}" if _HOST.fullmatch(host) else ""
+    return f"{request.scheme}://{host}" if HOST.fullmatch(host) else ""
 
 
 def download(base: str, job_id: str) -> str:

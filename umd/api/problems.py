@@ -35,8 +35,12 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "malformed_request": Meaning(400, "The request is not valid HTTP"),
         "malformed_json": Meaning(400, "The body is not valid JSON"),
         "invalid_query": Meaning(400, "A query parameter is not valid"),
+        "authentication_required": Meaning(401, "The resource needs an API key"),
+        "invalid_api_key": Meaning(401, "The API key or the token is not valid"),
         "address_not_allowed": Meaning(403, "The address is not one that this server connects to"),
         "domain_not_allowed": Meaning(403, "The site is not one that this server connects to"),
+        "forbidden": Meaning(403, "This is not allowed"),
+        "link_expired": Meaning(403, "The time of the link is over"),
         "not_found": Meaning(404, "There is no such resource"),
         "job_not_found": Meaning(404, "There is no such job"),
         "file_not_found": Meaning(404, "There is no such file"),
@@ -51,8 +55,10 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "unsupported_media_type": Meaning(415, "The body has a type that is not taken here"),
         "range_not_satisfiable": Meaning(416, "The file has no such range"),
         "expectation_failed": Meaning(417, "The expectation cannot be met"),
+        "misdirected_request": Meaning(421, "The service does not answer to this name"),
         "validation_error": Meaning(422, "A field of the request is not valid"),
         "idempotency_key_reused": Meaning(422, "The Idempotency-Key came with another body before"),
+        "rate_limited": Meaning(429, "There were too many requests", 1),
         "headers_too_large": Meaning(431, "The headers are too large"),
         "internal": Meaning(500, "The service failed"),
         "queue_full": Meaning(503, "The service has as much to do as it can hold", 10),
@@ -85,12 +91,22 @@ _ROUTER = MappingProxyType(
 
 
 class HttpRefusal(Exception):
-    """A request that HTTP's own rules turn down, with one of `CODES`."""
+    """A request that HTTP's own rules turn down, with one of `CODES`.
 
-    def __init__(self, code: str, detail: str, headers: Mapping[str, str] | None = None) -> None:
+    `retry_after`, in seconds, is for a code whose wait is not always the same.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        detail: str,
+        headers: Mapping[str, str] | None = None,
+        retry_after: int | None = None,
+    ) -> None:
         super().__init__(detail)
         self.code = code
         self.headers = headers
+        self.retry_after = retry_after
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -124,7 +140,9 @@ def explain(request: web.BaseRequest, error: Exception) -> web.Response:
     """The answer to a request that ended with this error."""
     match error:
         case HttpRefusal():
-            return problem(request, error.code, str(error), headers=error.headers)
+            return problem(
+                request, error.code, str(error), headers=error.headers, retry_after=error.retry_after
+            )
         case InvalidInput():
             return problem(request, error.code, str(error), errors=error.errors)
         case UmdError():
@@ -144,9 +162,11 @@ def problem(
     *,
     errors: tuple[FieldError, ...] | None = None,
     headers: Mapping[str, str] | None = None,
+    retry_after: int | None = None,
 ) -> web.Response:
-    """A problem of one of the `CODES`."""
-    status, title, retry_after = MEANINGS[code]
+    """A problem of one of the `CODES`; `retry_after` is the code's own, where none is given."""
+    status, title, usual_wait = MEANINGS[code]
+    retry_after = retry_after or usual_wait
     body = Problem(
         f"urn:umd:problem:{code}",
         title,

@@ -7,6 +7,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 
 from umd.api.context import CONTEXT
+from umd.api.security_headers import secure
 from umd.clock import Clock
 
 HEADER = "X-Request-ID"
@@ -31,12 +32,13 @@ async def request_id(request: web.Request, handler: Handler) -> web.StreamRespon
     return await handler(request)
 
 
-async def stamp(request: web.BaseRequest, response: web.StreamResponse) -> None:
+async def stamp(request: web.Request, response: web.StreamResponse) -> None:
     """Label an answer just before its headers are sent, those of streams included."""
     label(request, response)
 
 
 def label(request: web.BaseRequest, response: web.StreamResponse) -> None:
-    """Put the request's name on an answer, and hide which software made it."""
+    """Put the request's name on an answer, what a browser is not to do, and hide which software made it."""
     response.headers[HEADER] = request[REQUEST_ID]
     response.headers["Server"] = SERVER
+    secure(request, response)

@@ -6,8 +6,21 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from umd.api import download, events, files, health, job_logs, log, views
+from umd.api import download, events, files, health, job_logs, log, token, views
 from umd.api.decoding import NoQuery
+from umd.api.file_links import LinkQuery
+from umd.api.needs import (
+    ADMIN,
+    FETCH_OWN,
+    FOLLOW,
+    FOLLOW_OWN,
+    PUBLIC,
+    READ,
+    READ_OWN,
+    WRITE,
+    WRITE_OWN,
+    Needs,
+)
 from umd.domain.options import DownloadRequest
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -20,6 +33,7 @@ STREAM = "text/event-stream"
 class Route:
     """One method of one resource.
 
+    `needs` is what it asks of its caller; `umd.api.owned` is how its handler keeps to `owned`.
     `answer` is the JSON that success brings, or a media type where it is none. `query` is None where the
     handler makes its own sense of the parameters. What can be had with GET answers HEAD, too, unless it is
     a stream.
@@ -30,6 +44,7 @@ class Route:
     handler: Handler
     summary: str
     answer: Type | str
+    needs: Needs
     status: int = 200
     body: Type | None = None
     query: Type | None = NoQuery
@@ -48,6 +63,7 @@ ROUTES: tuple[Route, ...] = (
         download.submit,
         "Accept one download",
         views.DownloadResponse,
+        WRITE,
         status=202,
         body=DownloadRequest,
     ),
@@ -57,6 +73,7 @@ ROUTES: tuple[Route, ...] = (
         download.history,
         "List the downloads, newest first",
         views.DownloadList,
+        READ,
         query=download.HistoryQuery,
     ),
     Route(
@@ -65,15 +82,24 @@ ROUTES: tuple[Route, ...] = (
         download.show,
         "Show a download, as it is or as it was",
         views.DownloadResponse,
+        READ_OWN,
         query=download.ShowQuery,
     ),
-    Route("DELETE", "/api/v1/download/{id}", download.cancel, "Cancel a download", views.CancelResponse),
+    Route(
+        "DELETE",
+        "/api/v1/download/{id}",
+        download.cancel,
+        "Cancel a download",
+        views.CancelResponse,
+        WRITE_OWN,
+    ),
     Route(
         "POST",
         "/api/v1/download/{id}/retry",
         download.retry,
         "Put a failed or cancelled download back into the queue",
         views.DownloadResponse,
+        WRITE_OWN,
         status=202,
     ),
     Route(
@@ -82,6 +108,7 @@ ROUTES: tuple[Route, ...] = (
         download.pause,
         "Let a download rest",
         views.DownloadResponse,
+        WRITE_OWN,
     ),
     Route(
         "POST",
@@ -89,6 +116,7 @@ ROUTES: tuple[Route, ...] = (
         download.resume,
         "Go on with a download",
         views.DownloadResponse,
+        WRITE_OWN,
     ),
     Route(
         "GET",
@@ -96,6 +124,7 @@ ROUTES: tuple[Route, ...] = (
         job_logs.logs,
         "Show the log lines of a download",
         views.LogsResponse,
+        READ_OWN,
         query=job_logs.LogsQuery,
     ),
     Route(
@@ -104,16 +133,31 @@ ROUTES: tuple[Route, ...] = (
         events.job_events,
         "Follow a download",
         STREAM,
+        FOLLOW_OWN,
         query=None,
     ),
-    Route("GET", "/api/v1/events", events.all_events, "Follow everything", STREAM, query=None),
-    Route("GET", "/api/v1/log", log.rows, "Show rows of the event log", log.LogPage, query=log.LogQuery),
+    Route("GET", "/api/v1/events", events.all_events, "Follow everything", STREAM, FOLLOW, query=None),
+    Route(
+        "POST",
+        "/api/v1/auth/token",
+        token.issue,
+        "Make a token that opens one event stream",
+        token.TokenResponse,
+        READ,
+        status=201,
+        body=token.TokenRequest,
+    ),
+    Route(
+        "GET", "/api/v1/log", log.rows, "Show rows of the event log", log.LogPage, ADMIN, query=log.LogQuery
+    ),
     Route(
         "GET",
         "/api/v1/files/{path:.+}",
         files.fetch,
         "Fetch a file, whole or in part",
         "application/octet-stream",
+        FETCH_OWN,
+        query=LinkQuery,
     ),
     Route(
         "GET",
@@ -121,6 +165,7 @@ ROUTES: tuple[Route, ...] = (
         health.health,
         "Show how every component is",
         health.HealthResponse,
+        PUBLIC,
         query=None,
     ),
     Route(
@@ -129,6 +174,7 @@ ROUTES: tuple[Route, ...] = (
         health.live,
         "Say that the service lives",
         health.ProbeResponse,
+        PUBLIC,
         query=None,
     ),
     Route(
@@ -137,6 +183,7 @@ ROUTES: tuple[Route, ...] = (
         health.ready,
         "Say whether it takes work",
         health.ProbeResponse,
+        PUBLIC,
         query=None,
     ),
 )

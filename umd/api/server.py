@@ -7,9 +7,18 @@ from aiohttp import web
 
 from umd.api import problems
 from umd.api.access_log import access_log
+from umd.api.authentication import authentication
+from umd.api.authorization import authorization
+from umd.api.compression import compression
 from umd.api.connection import Connection
 from umd.api.context import CONTEXT, Context
+from umd.api.cors import cors, share
 from umd.api.decoding import BODY_BYTES_MAX
+from umd.api.hosts import hosts
+from umd.api.https import https
+from umd.api.needs import NEEDS
+from umd.api.peers import peers
+from umd.api.rate_limit import rate_limit, tell
 from umd.api.request_id import identify, label, request_id, stamp
 from umd.api.routes import ROUTES
 from umd.api.sse import HUB, Hub
@@ -18,8 +27,23 @@ from umd.clock import Clock
 BACKLOG = 1_024
 STOP_WAIT_SEC = 5
 
-MIDDLEWARES = (request_id, access_log, problems.problems)
+MIDDLEWARES = (
+    request_id,
+    access_log,
+    problems.problems,
+    peers,
+    hosts,
+    https,
+    cors,
+    authentication,
+    rate_limit,
+    authorization,
+    compression,
+)
 """From the outside to the inside."""
+
+FINISHES = (stamp, share, tell)
+"""What is done to the headers of every answer just before they are sent, those of streams included."""
 
 
 def application(context: Context, hub: Hub) -> web.Application:
@@ -27,10 +51,12 @@ def application(context: Context, hub: Hub) -> web.Application:
     app = web.Application(middlewares=MIDDLEWARES, client_max_size=BODY_BYTES_MAX)
     app[CONTEXT] = context
     app[HUB] = hub
-    app.on_response_prepare.append(stamp)
-    for route in ROUTES:
-        for method in route.methods:
-            app.router.add_route(method, route.path, route.handler)
+    app.on_response_prepare.extend(FINISHES)
+    app[NEEDS] = {
+        app.router.add_route(method, route.path, route.handler): route.needs
+        for route in ROUTES
+        for method in route.methods
+    }
     return app
 
 

@@ -53,6 +53,9 @@ class Topic(Protocol):
     def final(self) -> frozenset[str]:
         """The types of events after which the topic may be over."""
 
+    def shows(self, stream: str) -> bool:
+        """Whether what happens in this stream of the log may be shown to the subscriber."""
+
     def snapshot(self) -> bytes:
         """The resource as its GET would answer now."""
 
@@ -161,6 +164,7 @@ class Subscriber:
             record.kind == "event"
             and (topic.stream is None or record.stream == topic.stream)
             and (topic.types is None or record.type in topic.types)
+            and topic.shows(record.stream)
         )
 
     def event(self, record: Record, frame: bytes, chunk: bytes) -> None:
@@ -178,7 +182,7 @@ class Subscriber:
 
     def tick(self, stream: str, frame: bytes, chunk: bytes) -> None:
         """Write a tick. While the client lags it is held back instead, until a newer takes its place."""
-        if not self._wants_ticks:
+        if not (self._wants_ticks and self.topic.shows(stream)):
             return
         if self._live and not self._lags():
             self._put(frame, chunk)

@@ -1,5 +1,6 @@
 """The answers' types, and how a job becomes one. The field names are the wire contract's."""
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -113,15 +114,20 @@ class CancelResponse(msgspec.Struct, frozen=True):
     timestamp: str
 
 
+FileUrl = Callable[[str], str]
+"""The URL of a file, by its path."""
+
+
 def show(entry: Entry, context: Context, base_url: str) -> DownloadResponse:
     """A job as it is now. In a final state, only what the log holds goes into it."""
     job = entry.job
     tick = context.live.latest(job.job_id) if job.state in ACTIVE else None
     waiting_for = context.admission.waiting_for(entry)
-    return _response(job, tick or job.progress, waiting_for, context.clock.now(), base_url)
+    now = context.clock.now()
+    return _response(job, tick or job.progress, waiting_for, now, base_url, file_url(context, job, base_url))
 
 
-def show_accepted(job: Job, base_url: str) -> DownloadResponse:
+def show_accepted(job: Job, context: Context, base_url: str) -> DownloadResponse:
     """A job as it was when it was accepted, so that a repeated request gets the same answer."""
     accepted = Job(
         job_id=job.job_id,
@@ -133,15 +139,22 @@ def show_accepted(job: Job, base_url: str) -> DownloadResponse:
         batch_id=job.batch_id,
         body_hash=job.body_hash,
     )
-    return _response(accepted, None, "slot", job.created_at, base_url)
+    now = context.clock.now()
+    return _response(accepted, None, "slot", now, base_url, file_url(context, job, base_url))
 
 
-def show_past(job: Job, at: Micros, base_url: str) -> DownloadResponse:
+def show_past(job: Job, at: Micros, base_url: str, url: FileUrl) -> DownloadResponse:
     """A job as the log knew it at an earlier time; a job in a final state reads as it does now."""
     waiting_for: WaitingFor | None = None
     if job.state is State.QUEUED:
         waiting_for = "retry" if job.retry_at is not None and job.retry_at > at else "slot"
-    return _response(job, job.progress, waiting_for, at, base_url)
+    return _response(job, job.progress, waiting_for, at, base_url, url)
+
+
+def file_url(context: Context, job: Job, base_url: str) -> FileUrl:
+    """How a client is told of a job's file: by a link that opens it, until it expires."""
+    now = context.clock.now()
+    return lambda path: context.gate.links.url(base_url, path, job.job_id, now)
 
 
 def encode_download(entry: Entry, context: Context, base_url: str) -> bytes:
@@ -159,9 +172,14 @@ def states(wanted: tuple[Status, ...]) -> frozenset[State] | None:
 
 
 def _response(
-    job: Job, progress: Progress | None, waiting_for: WaitingFor | None, now: Micros, base_url: str
+    job: Job,
+    progress: Progress | None,
+    waiting_for: WaitingFor | None,
+    now: Micros,
+    base_url: str,
+    url: FileUrl,
 ) -> DownloadResponse:
-    files = [_file(file, base_url) for file in job.files]
+    files = [_file(file, url(file.path)) for file in job.files]
     return DownloadResponse(
         request_id=job.job_id,
         url=job.request.url,
@@ -206,11 +224,11 @@ def _progress(progress: Progress | None) -> DownloadProgress:
     )
 
 
-def _file(file: File, base_url: str) -> FileInfo:
+def _file(file: File, url: str) -> FileInfo:
     return FileInfo(
         filename=file.path.rpartition("/")[2],
         file_path=file.path,
-        file_url=links.file(base_url, file.path),
+        file_url=url,
         size_bytes=file.size_bytes,
         format=file.format,
         mime_type=file.mime_type,

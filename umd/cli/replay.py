@@ -83,9 +83,11 @@ def _verify(reader: LogReader) -> int:
 
 def _shown(job: Job, now: Micros, base: str) -> dict[str, Any]:
     """A job as GET answers it."""
-    from umd.api import views  # noqa: PLC0415  # only this command needs a server's imports
+    from umd.api import links, views  # noqa: PLC0415  # only this command needs a server's imports
 
-    shown: dict[str, Any] = msgspec.to_builtins(views.show_past(job, now, base))
+    # Without the signature that opens the file: this prints what a log says, and lets nobody in.
+    answer = views.show_past(job, now, base, lambda path: links.file(base, path))
+    shown: dict[str, Any] = msgspec.to_builtins(answer)
     return shown
 
 

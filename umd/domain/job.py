@@ -70,9 +70,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     files_deleted_at: Micros | None = None
 
 
+PREFIX = "job-"
+"""The beginning of the name of every job's stream."""
+
+
 def stream(job_id: str) -> str:
     """The name of a job's stream in the log."""
-    return f"job-{job_id}"
+    return f"{PREFIX}{job_id}"
 
 
 def time_left(job: Job) -> float:

@@ -42,6 +42,7 @@ class Jobs:
         self.position = 0
         self._entries: dict[str, Entry] = {}
         self._created: list[tuple[int, str]] = []
+        self._created_by: dict[str, list[tuple[int, str]]] = {}
         self._counts: Counter[State] = Counter()
         self._watches: dict[str, list[tuple[Condition, asyncio.Future[Entry]]]] = {}
 
@@ -90,10 +91,21 @@ class Jobs:
         """All jobs, oldest first."""
         return list(self._entries.values())
 
-    def page(self, *, limit: int, before: int | None = None, states: frozenset[State] | None = None) -> Page:
-        """At most `limit` jobs that were created before position `before`, newest first."""
+    def page(
+        self,
+        *,
+        limit: int,
+        before: int | None = None,
+        states: frozenset[State] | None = None,
+        owner: str | None = None,
+    ) -> Page:
+        """At most `limit` jobs that were created before position `before`, newest first.
+
+        They are those of one owner, or everybody's.
+        """
         found: list[Entry] = []
-        for entry in self._backwards(before):
+        created = self._created if owner is None else self._created_by.get(owner, [])
+        for entry in self._backwards(created, before):
             if states is not None and entry.job.state not in states:
                 continue
             if len(found) == limit:
@@ -101,10 +113,10 @@ class Jobs:
             found.append(entry)
         return Page(found, None)
 
-    def _backwards(self, before: int | None) -> Iterator[Entry]:
-        end = len(self._created) if before is None else bisect_left(self._created, (before, ""))
+    def _backwards(self, created: list[tuple[int, str]], before: int | None) -> Iterator[Entry]:
+        end = len(created) if before is None else bisect_left(created, (before, ""))
         for index in range(end - 1, -1, -1):
-            yield self._entries[self._created[index][1]]
+            yield self._entries[created[index][1]]
 
     def _fold(self, fact: Fact) -> None:
         event, record = fact.event, fact.record
@@ -128,7 +140,9 @@ class Jobs:
 
     def _add(self, job: Job, record: Record) -> None:
         self._entries[job.job_id] = Entry(job, record.position, record.position, record.correlation)
-        self._created.append((record.position, job.job_id))
+        place = (record.position, job.job_id)
+        self._created.append(place)
+        self._created_by.setdefault(job.owner, []).append(place)
         self._counts[job.state] += 1
 
     def _tell_watches(self, entry: Entry) -> None:
