@@ -107,21 +107,24 @@ async def test_a_completed_job_shows_its_files(world: World) -> None:
     body = (await world.get(f"/download/{job_id}")).json
 
     assert body["status"] == "completed"
-    assert body["file_info"] == body["files"][0]
+    assert body["file_info"] == body["files"].pop(0)
+    url = body["file_info"].pop("file_url")
+    address, _, signature = url.partition("?")
+    assert address == f"http://127.0.0.1:{world.port}{PREFIX}/files/videos/%C3%A4%20b%25.mp4"
+    assert "signature=" in signature
     assert body["file_info"] == {
         "filename": "ä b%.mp4",
         "file_path": "videos/ä b%.mp4",
-        "file_url": f"http://127.0.0.1:{world.port}{PREFIX}/files/videos/%C3%A4%20b%25.mp4",
         "size_bytes": 10,
         "format": "mp4",
         "mime_type": "video/mp4",
         "sha256": media.sha256,
         "kind": "media",
     }
-    assert body["files"][1]["sha256"] == subtitle.sha256
+    assert body["files"][0]["sha256"] == subtitle.sha256
     assert body["delete_at"] == "2023-11-14T23:13:20.000Z"
     assert body["files_deleted_at"] is None
-    fetched = await world.get(body["file_info"]["file_url"].partition(PREFIX)[2])
+    fetched = await world.get(url.partition(PREFIX)[2])
     assert fetched.status == 200
 
 

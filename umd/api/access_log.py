@@ -6,6 +6,10 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
+from umd.api.authentication import IDENTITY
+from umd.api.context import CONTEXT
+from umd.api.peers import PEER, shown
+
 UNMATCHED = "unmatched"
 UNREADABLE = "unreadable"
 CLIENT_GONE = 499
@@ -22,10 +26,13 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         response = await handler(request)
         return response
     finally:
-        note(request.method, _template(request), response, asyncio.get_running_loop().time() - began)
+        duration_sec = asyncio.get_running_loop().time() - began
+        note(request.method, _template(request), response, duration_sec, **_whose(request))
 
 
-def note(method: str, route: str, response: web.StreamResponse | None, duration_sec: float) -> None:
+def note(
+    method: str, route: str, response: web.StreamResponse | None, duration_sec: float, **whose: str
+) -> None:
     """Log an answer; None is one that nobody waited for."""
     status = CLIENT_GONE if response is None else response.status
     write = _log.warning if status >= 500 else _log.debug if "/health" in route else _log.info  # noqa: PLR2004
@@ -36,7 +43,16 @@ def note(method: str, route: str, response: web.StreamResponse | None, duration_
         status=status,
         duration_ms=round(duration_sec * 1_000, 3),
         bytes=_size(method, response),
+        **whose,
     )
+
+
+def _whose(request: web.Request) -> dict[str, str]:
+    """The name of the caller's key, and its address where the operator wants that."""
+    identity, peer = request.get(IDENTITY), request.get(PEER)
+    whose = {} if identity is None or identity.by != "key" else {"caller": identity.caller.name}
+    address = None if peer is None else shown(peer, request.app[CONTEXT].settings.log_addresses)
+    return whose if address is None else {**whose, "address": address}
 
 
 def _template(request: web.Request) -> str:

@@ -42,9 +42,10 @@ class Alarm:
 class Connection(web.RequestHandler):
     """aiohttp's connection with what it lacks: its own errors in our form, and time limits.
 
-    The line and the headers of a request have `HEADER_WAIT_SEC` from their first byte, and a client that
-    takes nothing of a full send buffer for `WRITE_WAIT_SEC` is dropped. For the first, two things are read
-    that aiohttp does not promise to keep: the number of requests so far, and that none is being handled.
+    The line and the headers of a request have `HEADER_WAIT_SEC` from their first byte, those of the first
+    request from the connection's beginning, and a client that takes nothing of a full send buffer for
+    `WRITE_WAIT_SEC` is dropped. For the first, two things are read that aiohttp does not promise to keep: the
+    number of requests so far, and that none is being handled.
     """
 
     __slots__ = ("_clock", "_header_alarm", "_refused", "_unsent", "_write_alarm")
@@ -66,6 +67,10 @@ class Connection(web.RequestHandler):
         self._header_alarm = Alarm(HEADER_WAIT_SEC, self._give_up_on_headers)
         self._write_alarm = Alarm(WRITE_WAIT_SEC, self._give_up_on_reader)
         self._unsent = 0
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._header_alarm.set()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._header_alarm.clear()

@@ -16,6 +16,9 @@ from umd.errors import FieldError, InvalidInput
 BODY_BYTES_MAX = 1_048_576
 BODY_WAIT_SEC = 30
 ERRORS_MAX = 20
+DEPTH_MAX = 16
+CONTAINERS_MAX = 10_000
+"""Arrays and objects in one body, as far as brackets tell: they take more room than what they hold."""
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -83,13 +86,31 @@ def _parsed(body: bytes) -> object:
     msgspec refuses what is no UTF-8, lone surrogates and NaN; the standard library lets duplicate names
     be seen.
     """
+    if body.count(b"[") + body.count(b"{") > CONTAINERS_MAX:
+        raise HttpRefusal("malformed_json", f"There are more than {CONTAINERS_MAX:,} arrays and objects.")
     try:
-        msgspec.json.decode(body)
-        return json.loads(body, object_pairs_hook=_members)
+        deep = _is_deep(msgspec.json.decode(body))
+        value: object = None if deep else json.loads(body, object_pairs_hook=_members)
     except RecursionError:
-        raise HttpRefusal("malformed_json", "The JSON is nested too deeply.") from None
+        deep, value = True, None
     except ValueError as error:
         raise HttpRefusal("malformed_json", f"{_shortened(str(error))}.") from None
+    if deep:
+        raise HttpRefusal("malformed_json", f"The JSON is nested deeper than {DEPTH_MAX}.")
+    return value
+
+
+def _is_deep(value: object) -> bool:
+    """Whether containers stand in each other deeper than `DEPTH_MAX`."""
+    level = [value]
+    for _ in range(DEPTH_MAX + 1):
+        level = [
+            inner
+            for outer in level
+            if isinstance(outer, (dict, list))
+            for inner in (outer.values() if isinstance(outer, dict) else outer)
+        ]
+    return bool(level)
 
 
 def _members(pairs: list[tuple[str, object]]) -> dict[str, object]:

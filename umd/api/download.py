@@ -4,6 +4,7 @@ import asyncio
 import base64
 import binascii
 import re
+from collections.abc import Callable
 from contextlib import nullcontext
 from hashlib import blake2b
 from typing import Annotated
@@ -117,7 +118,7 @@ async def history(request: web.Request) -> web.Response:
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel a job; answers when none of its processes is left."""
-    entry = await _stop(request, CancelDownload(find(request).job.job_id))
+    entry = await _stop(request, CancelDownload)
     gone = entry.job.state is not State.STOPPING
     return answers.answer(
         views.CancelResponse(
@@ -133,19 +134,19 @@ async def cancel(request: web.Request) -> web.Response:
 
 async def pause(request: web.Request) -> web.Response:
     """Let a job rest; answers when none of its processes is left."""
-    entry = await _stop(request, PauseDownload(find(request).job.job_id))
+    entry = await _stop(request, PauseDownload)
     return _answer(request, request.app[CONTEXT], entry)
 
 
 async def resume(request: web.Request) -> web.Response:
     """Put a paused job back into the queue."""
-    entry = await _execute(request, ResumeDownload(find(request).job.job_id))
+    entry = await _execute(request, ResumeDownload)
     return _answer(request, request.app[CONTEXT], entry)
 
 
 async def retry(request: web.Request) -> web.Response:
     """Put a failed or cancelled job back into the queue."""
-    entry = await _execute(request, RetryDownload(find(request).job.job_id))
+    entry = await _execute(request, RetryDownload)
     return _answer(request, request.app[CONTEXT], entry, status=202)
 
 
@@ -200,19 +201,21 @@ def _fingerprint(body: DownloadRequest) -> str:
     return blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=16).hexdigest()
 
 
-async def _execute(request: web.Request, command: Command) -> Entry:
+async def _execute(request: web.Request, command: Callable[[str], Command]) -> Entry:
+    """Execute a command on the caller's job that the path names."""
     context = request.app[CONTEXT]
     read_query(request, NoQuery)
-    return await context.dispatcher.execute(command, correlation=request[REQUEST_ID])
+    job_id = find(request).job.job_id
+    return await context.dispatcher.execute(command(job_id), correlation=request[REQUEST_ID])
 
 
-async def _stop(request: web.Request, command: CancelDownload | PauseDownload) -> Entry:
+async def _stop(request: web.Request, command: Callable[[str], Command]) -> Entry:
     """Execute a command that ends processes, and wait until they are gone, or for too long."""
     entry = await _execute(request, command)
     jobs = request.app[CONTEXT].jobs
     try:
         async with asyncio.timeout(STOP_WAIT_SEC):
-            return await jobs.when(command.job_id, lambda job: job.state is not State.STOPPING)
+            return await jobs.when(entry.job.job_id, lambda job: job.state is not State.STOPPING)
     except TimeoutError:
         return entry
 

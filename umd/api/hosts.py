@@ -18,7 +18,7 @@ async def hosts(request: web.Request, handler: Handler) -> web.StreamResponse:
     if known is not None and named and needs(request).counted and _name(named[0]) not in known:
         raise HttpRefusal(
             "misdirected_request",
-            "The service does not answer to that name; UMD_ALLOWED_HOSTS or UMD_PUBLIC_BASE_URL gives it one.",
+            "The service has not that name; UMD_ALLOWED_HOSTS or UMD_PUBLIC_BASE_URL can give it one.",
         )
     return await handler(request)
 

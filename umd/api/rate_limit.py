@@ -34,6 +34,14 @@ async def tell(request: web.Request, response: web.StreamResponse) -> None:
         response.headers.update(standing.headers)
 
 
+def counted_as(request: web.Request) -> str:
+    """Whom the streams of a request are counted for; nobody where nobody else can come."""
+    identity = request[IDENTITY]
+    if identity.by == "key":
+        return f"key:{identity.caller.name}"
+    return "" if request.app[CONTEXT].gate.is_private else f"address:{request[PEER].group}"
+
+
 def _count(request: web.Request) -> Standing:
     identity, quotas = request[IDENTITY], request.app[CONTEXT].gate.quotas
     if identity.by == "key":

@@ -7,6 +7,7 @@ Of ticks only the newest is kept for a client that lags.
 
 import asyncio
 import socket
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
@@ -15,6 +16,8 @@ from typing import Final
 from aiohttp import web
 
 from umd.api import sse_frames as frames
+from umd.api.problems import HttpRefusal
+from umd.api.rate_limit import counted_as
 from umd.api.sse_stream import StreamLimits, Subscriber, Tail, Topic
 from umd.domain.events import Progress
 from umd.domain.job import stream as stream_of
@@ -39,6 +42,7 @@ SNDBUF_BYTES: Final = 32_768
 
 USER_TIMEOUT_MS: Final = 30_000
 CLOSE_WAIT_SEC: Final = 1.0
+RETRY_SEC: Final = 10
 SPREAD: Final = 0.1
 GOLDEN_RATIO: Final = 0.618034
 
@@ -53,6 +57,7 @@ class Hub:
         self._tail = Tail(log)
         self._by_stream: dict[str | None, set[Subscriber]] = {}
         self._members: set[Subscriber] = set()
+        self._of_caller: Counter[str] = Counter()
         self._admitted = 0
         self._past_sent = self._past_skipped = self._past_cut = 0
         self._paced: dict[str, Progress | None] = {}
@@ -126,16 +131,18 @@ class Hub:
         """Answer a GET with the stream of a topic: behind position `after`, or from a snapshot on.
 
         A position that the log has not, below its floor or beyond its head, is answered by `reset` and a
-        snapshot. Raises `Overloaded` or `ShuttingDown` before anything is sent. Once the stream has begun,
-        a client that has gone ends it quietly.
+        snapshot. Raises `Overloaded`, `HttpRefusal` or `ShuttingDown` before anything is sent. Once the
+        stream has begun, a client that has gone ends it quietly.
         """
-        self._admit()
+        whose = counted_as(request)
+        self._admit(whose)
         subscriber = Subscriber(request, topic, after, self._tail, self._limits, self._end_of_next())
         # A connection with small buffers is not given back for other requests.
         _tune(subscriber.transport)
         response = web.StreamResponse(headers=HEADERS)
         response.force_close()
         self._join(subscriber)
+        self._of_caller[whose] += 1
         try:
             await response.prepare(request)
             await response.write(frames.RETRY)  # the first write is what sends the headers
@@ -145,13 +152,18 @@ class Hub:
             pass
         finally:
             self._leave(subscriber)
+            self._release(whose)
         return response
 
-    def _admit(self) -> None:
+    def _admit(self, whose: str) -> None:
         if self._closing:
             raise ShuttingDown("The service is stopping.")
         if self.subscribers >= self._limits.subscribers_max:
             raise Overloaded(f"{self.subscribers} event streams are open: no more are served at once.")
+        most = self._limits.per_caller_max
+        if whose and most is not None and self._of_caller[whose] >= most:
+            told = f"{most} event streams of yours are open: no more are served at once."
+            raise HttpRefusal("rate_limited", told, retry_after=RETRY_SEC)
 
     def _end_of_next(self) -> float:
         """When the next stream ends by itself. Streams that begin together shall not end together.
@@ -178,6 +190,11 @@ class Hub:
         self._past_cut += subscriber.cut
         if not self._members:
             self._vacant.set()
+
+    def _release(self, whose: str) -> None:
+        self._of_caller[whose] -= 1
+        if not self._of_caller[whose]:
+            del self._of_caller[whose]
 
     def _audience(self, stream: str) -> Iterator[Subscriber]:
         """Who listens to a stream or to all of them."""

@@ -32,10 +32,16 @@ class StreamLimits(msgspec.Struct, frozen=True):
     heartbeat_sec: float
     max_sec: float
     stall_sec: float = 15.0
+    per_caller_max: int | None = None
 
     @classmethod
     def of(cls, settings: Settings) -> "StreamLimits":
-        return cls(settings.sse_max_subscribers, settings.sse_heartbeat_sec, settings.sse_max_sec)
+        return cls(
+            settings.sse_max_subscribers,
+            settings.sse_heartbeat_sec,
+            settings.sse_max_sec,
+            per_caller_max=settings.sse_max_per_caller,
+        )
 
 
 class Topic(Protocol):

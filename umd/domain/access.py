@@ -100,11 +100,11 @@ def _parsed(entry: str, number: int) -> Key:
         raise ValueError(f"Key {number} has no name of 1 to 50 letters, digits, `_`, `.` or `-`.")
     known = next((each for each in SCOPES if each == scope), None)
     if known is None:
-        raise ValueError(f"Key {number} ({name}) has a scope that is none of read, write and admin.")
+        raise ValueError(f"Key {number} has a scope that is none of read, write and admin.")
     if key.startswith(HASHED):
         if not _HASH.fullmatch(key.removeprefix(HASHED)):
-            raise ValueError(f"Key {number} ({name}): behind sha256$ come 64 digits of 0-9 and a-f.")
+            raise ValueError(f"Key {number}: behind sha256$ come 64 digits of 0-9 and a-f.")
         return Key(name, known, bytes.fromhex(key.removeprefix(HASHED)))
     if not _CLEAR.fullmatch(key):
-        raise ValueError(f"Key {number} ({name}) has not 16 to 200 visible ASCII characters without a comma.")
+        raise ValueError(f"Key {number} has not 16 to 200 visible ASCII characters without a comma.")
     return Key(name, known, hashed(key))
