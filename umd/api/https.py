@@ -25,4 +25,6 @@ async def https(request: web.Request, handler: Handler) -> web.StreamResponse:
     host = request.headers.get("Host", "")
     if not HOST.fullmatch(host):
         raise HttpRefusal("malformed_request", "A request names one Host.")
-    raise web.HTTPPermanentRedirect(f"https://{host}{request.rel_url}")
+    return web.Response(
+        status=308, headers={"Location": f"https://{host}{request.rel_url}", "Cache-Control": "no-store"}
+    )
