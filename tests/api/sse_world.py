@@ -21,7 +21,7 @@ from umd.domain import events as e
 from umd.log import Record
 from umd.log.memory import MemoryLog
 
-CALM = StreamLimits(subscribers_max=1_000, heartbeat_sec=60, max_sec=600)
+CALM = StreamLimits(subscribers_max=3_000, heartbeat_sec=60, max_sec=600)
 """No heartbeat and no end of its own comes in the way of a test."""
 
 
