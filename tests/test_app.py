@@ -6,10 +6,12 @@ from typing import Any
 
 import aiohttp
 import pytest
+import structlog
 
 from umd import __main__ as command_line
 from umd import settings
 from umd.app import App
+from umd.domain.access import Caller, Keyring, parse_keys
 from umd.domain.job import FINAL
 from umd.errors import LogCorrupt, LogLocked
 from umd.settings import Settings
@@ -181,3 +183,88 @@ def test_a_bad_setting_ends_with_status_2_and_one_line(
 
     assert command_line.main(["config"]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "umd.example"])  # noqa: S104
+def test_without_keys_nothing_is_served_to_others(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, host: str
+) -> None:
+    monkeypatch.setenv("UMD_HOST", host)
+    monkeypatch.setenv("UMD_DATA_DIR", str(tmp_path / "data"))
+
+    assert command_line.main(["serve"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "UMD_API_KEYS" in told
+    assert "UMD_REQUIRE_API_KEY=false" in told
+    assert not (tmp_path / "data").exists()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("UMD_REQUIRE_API_KEY", "true"),
+        ("UMD_API_KEYS", "alice:write:secretsecret"),
+        ("UMD_API_KEYS", "secretsecretsecretsecret"),
+        ("UMD_RATE_LIMIT", "often"),
+        ("UMD_TRUSTED_PROXIES", "10.0.0.1/8"),
+        ("UMD_CORS_ORIGINS", "*"),
+        ("UMD_CORS_ORIGINS", "https://a.example/"),
+        ("UMD_LINK_SECRET", "secret"),
+        ("UMD_REQUIRE_HTTPS", "perhaps"),
+    ],
+)
+def test_a_door_that_is_left_open_by_mistake_stops_the_start(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+
+    assert command_line.main(["serve"]) == 2
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "secret" not in told
+
+
+async def test_an_open_service_says_so_when_it_starts(tmp_path: Path) -> None:
+    async def events(**changes: object) -> list[str]:
+        app = App(here(tmp_path, engine_mode="spawn", **changes))
+        with structlog.testing.capture_logs() as lines:
+            await app.start()
+        await app.stop()
+        return [line["event"] for line in lines]
+
+    assert "app.open" in await events()
+    assert "app.open" in await events(api_keys="a:read:0123456789abcdef", require_api_key="false")
+    assert "app.open" not in await events(api_keys="a:read:0123456789abcdef")
+
+
+async def test_a_link_holds_over_a_restart(tmp_path: Path) -> None:
+    made = []
+    for _ in range(2):
+        app = App(here(tmp_path, engine_mode="spawn"))
+        await app.start()
+        made.append(app._gate.links.url("", "videos/a.mp4", "1", 0))
+        await app.stop()
+
+    assert made[0] == made[1]
+    assert (tmp_path / ".links.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_key_is_printed_with_the_hash_of_it(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    assert command_line.main(["key", "new"]) == 0
+    words = capsys.readouterr().out.split()
+
+    key, hashed = words[words.index("key:") + 1], words[words.index("hash:") + 1]
+    assert Keyring(parse_keys(f"me:write:{hashed}")).caller(key) == Caller("me", "write", verified=True)
+
+
+def test_config_shows_no_secret(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setenv("UMD_API_KEYS", "a:read:0123456789abcdef")
+    monkeypatch.setenv("UMD_LINK_SECRET", "0123456789abcdef" * 2)
+
+    assert command_line.main(["config"]) == 0
+    shown = capsys.readouterr().out
+    assert "0123456789abcdef" not in shown
+    assert "UMD_API_KEYS=********  # UMD_API_KEYS" in shown

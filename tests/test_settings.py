@@ -81,3 +81,19 @@ def test_every_setting_says_what_it_means() -> None:
     described = [field.type for field in msgspec.inspect.type_info(settings.Settings).fields]  # type: ignore[attr-defined]  # a struct's
 
     assert all(isinstance(kind, msgspec.inspect.Metadata) for kind in described)
+
+
+def test_an_empty_rate_limit_switches_it_off() -> None:
+    loaded = settings.load({"UMD_RATE_LIMIT": "", "UMD_HOST": ""})
+
+    assert (loaded.settings.rate_limit, loaded.origins["rate_limit"]) == ("", "UMD_RATE_LIMIT")
+    assert loaded.settings.host == settings.Settings().host
+
+
+def test_on_railway_its_edge_is_a_known_proxy() -> None:
+    there = settings.load({"RAILWAY_ENVIRONMENT_ID": "x"})
+    named = settings.load({"RAILWAY_ENVIRONMENT_ID": "x", "UMD_TRUSTED_PROXIES": "10.0.0.0/8"})
+
+    assert there.settings.trusted_proxies == "100.64.0.0/10"
+    assert named.settings.trusted_proxies == "10.0.0.0/8"
+    assert settings.load({}).settings.trusted_proxies == ""

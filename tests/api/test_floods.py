@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.api.door import door, headers
+from tests.api.sse_world import StreamWorld
 from tests.api.sse_world import world as stream_world
 from tests.api.world import PREFIX, World, until
 from umd.api import connection
@@ -34,21 +35,23 @@ async def crowd(port: int, count: int, word: bytes) -> AsyncIterator[list[asynci
             writer.close()
 
 
-async def health_p99_sec(world: World, count: int) -> float:
-    """How long all but the slowest hundredth of the answers took."""
+async def health_p99_sec(world: StreamWorld, count: int) -> float:
+    """How long all but the slowest hundredth of the answers took, while events go to everybody."""
+    job_id = await world.running_job()
     took = []
-    for _ in range(count):
+    for number in range(count):
+        event = asyncio.ensure_future(world.say(job_id)) if number % 10 == 0 else None
         began = time.perf_counter()
         assert (await world.get("/health")).status == 200
         took.append(time.perf_counter() - began)
+        if event is not None:
+            await event
     return sorted(took)[count * 99 // 100]
 
 
 async def test_t16_slow_clients_and_streams_leave_the_health_well() -> None:
     async with stream_world() as world, crowd(world.port, 200, SLOW), crowd(world.port, 200, FOLLOW):
         await until(lambda: world.hub.subscribers == 200)
-        job_id = await world.running_job()
-        await world.say(job_id)
         assert await health_p99_sec(world, 100) < HEALTH_P99_SEC
 
 
@@ -59,8 +62,6 @@ async def test_t16_two_thousand_of_each_leave_the_health_well() -> None:
     try:
         async with stream_world() as world, crowd(world.port, 2_000, SLOW), crowd(world.port, 2_000, FOLLOW):
             await until(lambda: world.hub.subscribers == 2_000)
-            job_id = await world.running_job()
-            await world.say(job_id)
             p99 = await health_p99_sec(world, 1_000)
         print(f"health p99: {p99 * 1_000:.1f} ms")  # noqa: T201  # a measurement
         assert p99 < HEALTH_P99_SEC
