@@ -387,7 +387,7 @@ async def test_a_file_is_found_under_its_link_and_downloaded_under_its_name(worl
 
 
 @given(st.text(max_size=300))
-def test_no_name_breaks_out_of_its_header(name: str) -> None:
+def test_t28_no_name_breaks_out_of_its_header(name: str) -> None:
     header = files.disposition(name)
 
     assert re.fullmatch(

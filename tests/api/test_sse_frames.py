@@ -31,7 +31,7 @@ def test_an_event_without_fields_is_still_json() -> None:
 
 
 @given(st.text())
-def test_whatever_a_log_line_says_an_event_is_three_lines(message: str) -> None:
+def test_t29_whatever_a_log_line_says_an_event_is_three_lines(message: str) -> None:
     event = JobLog(1, (LogLine(instant(AT), "info", message),))
 
     name, data, position, *end = frames.event(record(msgspec.json.encode(event))).split(b"\n")
