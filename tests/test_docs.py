@@ -74,6 +74,13 @@ def test_the_settings_are_documented_as_they_are(path: str, expected: str) -> No
     assert (ROOT / path).read_text() == expected, "run `python scripts/settings_docs.py`"
 
 
+def test_the_threat_model_names_tests_that_exist() -> None:
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", (ROOT / "SECURITY.md").read_text())
+
+    assert len(named) > 20
+    assert [test for path, test in named if f"def {test}(" not in (ROOT / path).read_text()] == []
+
+
 def test_the_readme_fits_its_first_minute() -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
 
