@@ -233,7 +233,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def shown(self) -> dict[str, str]:
         """Every field's value as it may be shown."""
-        values = {name: _USERINFO.sub("://***@", str(getattr(self, name))) for name in self.__struct_fields__}
+        values = {
+            name: _USERINFO.sub("://***@", _text(getattr(self, name))) for name in self.__struct_fields__
+        }
         return {name: MASK if value and name in SECRETS else value for name, value in values.items()}
 
 
@@ -295,3 +297,8 @@ def _converted(values: dict[str, str], origins: dict[str, str]) -> Settings:
             told = MASK if name in SECRETS else repr(value)
             raise SettingsError(f"{origins[name]}: {reason} (it is {told}).") from None
     return msgspec.convert(values, Settings, strict=False)
+
+
+def _text(value: object) -> str:
+    """A value as a variable gives it."""
+    return str(value).lower() if isinstance(value, bool) else str(value)

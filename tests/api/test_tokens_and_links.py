@@ -246,3 +246,13 @@ async def test_t22_neither_a_token_nor_a_link_gets_into_a_log(locked: Door) -> N
     assert parse_qs(path.partition("?")[2])["signature"][0] not in written
     assert made not in written
     assert "http.request" in written
+
+
+async def test_a_token_is_for_the_address_that_answers_give(tmp_path: Path) -> None:
+    async with door(tmp_path, api_keys="", public_base_url="https://media.example.com/umd") as world:
+        job_id = await world.submit()
+        url = (await world.get(f"/download/{job_id}")).json["events_url"]
+        answer = await world.post({"path": url}, path="/auth/token")
+
+        assert url.startswith("https://media.example.com/umd/api/v1/")
+        assert answer.json["path"] == f"{PREFIX}/download/{job_id}/events"

@@ -35,16 +35,18 @@ class TokenResponse(msgspec.Struct, frozen=True):
 async def issue(request: web.Request) -> web.Response:
     """Make a token for one stream. Whether that is there for the caller is looked at when it is opened."""
     read_query(request, NoQuery)
-    path = _path((await read_body(request, TokenRequest)).path)
+    context = request.app[CONTEXT]
+    path = _path((await read_body(request, TokenRequest)).path, context.settings.public_base_url)
     if not _is_stream(request.app, path):
         raise InvalidInput(FieldError("/path", "This is not the address of an event stream."))
-    token, expires = request.app[CONTEXT].gate.tokens.issue(path, caller(request))
+    token, expires = context.gate.tokens.issue(path, caller(request))
     return answers.answer(TokenResponse(token, path, rfc3339(expires)), status=201)
 
 
-def _path(address: str) -> str:
+def _path(address: str, base_url: str) -> str:
+    """The path as the service knows it: a proxy may have it below another one."""
     try:
-        return urlsplit(address).path
+        return urlsplit(address.removeprefix(base_url)).path
     except ValueError:
         return ""
 
