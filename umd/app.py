@@ -3,8 +3,10 @@
 import asyncio
 import gc
 import logging
+import resource
 import signal
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 
 import structlog
 
@@ -44,6 +46,8 @@ from umd.telemetry.logging import configure
 LINK_KEY_FILE = ".links.key"
 """The file of the secret that signs links, below the data directory."""
 
+DESCRIPTORS_MAX = 32_768
+
 EXIT_CLEAN = 0
 EXIT_FAULT = 70
 EXIT_LOCKED = 75
@@ -58,6 +62,7 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
     only this machine could tell.
     """
     check_gate(settings)
+    _allow_descriptors()
     configure(settings.log_level, settings.log_format)
     app = App(settings)
     loop = asyncio.get_running_loop()
@@ -82,6 +87,15 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
         _log.critical("app.fault", exc_info=fault)
         return EXIT_FAULT
     return EXIT_CLEAN
+
+
+def _allow_descriptors() -> None:
+    """Take as many descriptors as the system grants, within reason: each client holds one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_MAX if hard < 0 else min(hard, DESCRIPTORS_MAX)
+    if 0 <= soft < wanted:
+        with suppress(ValueError, OSError):  # what a sandbox forbids is not needed to run
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 class App:

@@ -13,7 +13,7 @@ from tests.api.door import door, headers
 from tests.api.sse_world import StreamWorld
 from tests.api.sse_world import world as stream_world
 from tests.api.world import PREFIX, World, until
-from umd.api import connection
+from umd.api import connection, server
 
 HEALTH_P99_SEC = 0.2
 SLOW = f"POST {PREFIX}/download HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n".encode()
@@ -102,3 +102,16 @@ async def test_t16_a_flood_of_one_key_leaves_room_for_another(tmp_path: Path) ->
             async with world.session.get(f"{PREFIX}/events", headers=headers("bob-read")) as other:
                 assert other.status == 200
             assert world.hub.subscribers <= 6
+
+
+async def test_t16_a_flood_of_connections_leaves_descriptors_for_all_else(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    held = world.connections
+    monkeypatch.setattr(server, "CONNECTIONS_MAX", held + 20)
+    async with crowd(world.port, 20, SLOW):
+        await until(lambda: world.connections == held + 20)
+        assert await world.exchange(b"") == b""
+    await until(lambda: world.connections == held)
+
+    assert (await world.get("/health")).status == 200

@@ -48,9 +48,9 @@ class Connection(web.RequestHandler):
     number of requests so far, and that none is being handled.
     """
 
-    __slots__ = ("_clock", "_header_alarm", "_refused", "_unsent", "_write_alarm")
+    __slots__ = ("_clock", "_has_room", "_header_alarm", "_refused", "_unsent", "_write_alarm")
 
-    def __init__(self, server: web.Server, clock: Clock) -> None:
+    def __init__(self, server: web.Server, clock: Clock, connections_max: int) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -63,6 +63,7 @@ class Connection(web.RequestHandler):
             auto_decompress=False,
         )
         self._clock = clock
+        self._has_room = len(server.connections) < connections_max
         self._refused = False
         self._header_alarm = Alarm(HEADER_WAIT_SEC, self._give_up_on_headers)
         self._write_alarm = Alarm(WRITE_WAIT_SEC, self._give_up_on_reader)
@@ -71,6 +72,8 @@ class Connection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         super().connection_made(transport)
         self._header_alarm.set()
+        if not self._has_room:
+            self.force_close()
 
     def connection_lost(self, exc: BaseException | None) -> None:
         self._header_alarm.clear()

@@ -1,6 +1,7 @@
 """The HTTP server: the application with its middlewares and routes, and the one lifecycle."""
 
 import asyncio
+import resource
 from collections.abc import Awaitable, Callable
 
 from aiohttp import web
@@ -26,6 +27,9 @@ from umd.clock import Clock
 
 BACKLOG = 1_024
 STOP_WAIT_SEC = 5
+CONNECTIONS_MAX = 16_384
+DESCRIPTORS_RESERVED = 256
+"""What connections leave to the log, to files and to processes."""
 
 MIDDLEWARES = (
     request_id,
@@ -90,13 +94,22 @@ class Server:
         server.request_handler = _guarded(server.request_handler, self._context.clock)
         settings = self._context.settings
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(server, self._context.clock), settings.host, settings.port, backlog=BACKLOG
+            lambda: Connection(server, self._context.clock, connections_max()),
+            settings.host,
+            settings.port,
+            backlog=BACKLOG,
         )
 
     async def stop(self) -> None:
         if self._listener is not None:
             self._listener.close()
         await self._runner.cleanup()
+
+
+def connections_max() -> int:
+    """How many connections are held at once: more are closed, so that there is a descriptor for all else."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return CONNECTIONS_MAX if soft < 0 else min(CONNECTIONS_MAX, max(soft - DESCRIPTORS_RESERVED, soft // 2))
 
 
 BaseHandler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
