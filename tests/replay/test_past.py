@@ -53,6 +53,14 @@ def run(capfd: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, lis
     return code, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
 
 
+def unsigned(answer: Any) -> Any:  # noqa: ANN401 - JSON
+    """An answer without what opens its files: a log's reader is let in nowhere by it."""
+    for file in (answer["file_info"], *answer["files"]):
+        if file is not None:
+            file["file_url"] = file["file_url"].partition("?")[0]
+    return answer
+
+
 async def test_replay_prints_what_get_answers(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -64,7 +72,7 @@ async def test_replay_prints_what_get_answers(
     assert code == 0
     for job_id, line in zip(jobs, lines, strict=True):
         assert line.pop("kind") == "job"
-        assert line == (await world.get(f"/download/{job_id}")).json
+        assert line == unsigned((await world.get(f"/download/{job_id}")).json)
 
 
 async def test_every_answer_of_the_past_can_be_had_again(
