@@ -28,6 +28,7 @@ from umd.clock import Clock, SystemClock
 from umd.dispatcher import Dispatcher
 from umd.domain import destinations
 from umd.domain.events import Limits
+from umd.domain.validation import Permits
 from umd.egress.proxy import Egress
 from umd.egress.resolver import SystemResolver
 from umd.engine import config as engine_config
@@ -252,6 +253,7 @@ class App:
             readiness=self._readiness,
             gate=self._gate,
             checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),
+            permits=_permits(self._settings, self._tools),
         )
         self._hub.start()
         self._server = Server(context, self._hub)
@@ -284,6 +286,14 @@ def _default_limits(settings: Settings) -> Limits:
         retries=settings.max_retries,
         retry_base_sec=settings.retry_base_sec,
         retention_sec=settings.retention_sec,
+    )
+
+
+def _permits(settings: Settings, tools: ffmpeg.Tools) -> Permits:
+    return Permits(
+        ffmpeg=bool(tools.ffmpeg and tools.ffprobe),
+        request_proxy=settings.allow_request_proxy,
+        endless_retention=settings.allow_endless_retention,
     )
 
 

@@ -115,6 +115,17 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_reserve_bytes: Annotated[
         int, _number(0, 10 * GIB, "bytes that the event log keeps free for itself on a full volume; 0: none")
     ] = 16 * MIB
+    allow_reencode: Annotated[
+        bool, Meta(description="encode a video whose codecs do not fit into the wanted container")
+    ] = True
+    allow_request_proxy: Annotated[bool, Meta(description="a request may name a proxy of its own")] = False
+    allow_endless_retention: Annotated[
+        bool, Meta(description="a request may keep its files for ever, by `retention_sec: null`")
+    ] = False
+    sponsorblock_api: Annotated[
+        str,
+        Meta(pattern=r"^https?://[^/\s]+(/[^\s]*[^/\s])?$", description="where SponsorBlock is asked"),
+    ] = "https://sponsor.ajay.app"
     js_runtime: Annotated[str, Meta(description="path of deno, `auto`, or empty for none")] = "auto"
     engine_mode: Annotated[
         Literal["auto", "fork", "spawn"],

@@ -46,10 +46,10 @@ async def test_the_get_after_the_post_is_true(world: World) -> None:
 
 
 async def test_a_job_keeps_the_limits_that_held_when_it_was_accepted(world: World) -> None:
-    job_id = await world.submit(timeout_sec=100, retention_sec=None)
+    job_id = await world.submit(timeout_sec=100, retention_sec=0)
 
     limits = world.jobs.require(job_id).job.limits
-    assert (limits.timeout_sec, limits.retries, limits.retention_sec) == (100, 2, None)
+    assert (limits.timeout_sec, limits.retries, limits.retention_sec) == (100, 2, 0)
 
 
 async def test_links_begin_as_the_operator_says(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
 from umd.domain import destinations
 from umd.domain import events as e
+from umd.domain.validation import Permits
 from umd.live import Live
 from umd.log.memory import MemoryLog
 from umd.projections.files import Files
@@ -71,6 +72,7 @@ class World:
     settings: Settings = field(default_factory=lambda: Settings(port=0))
     log: MemoryLog = field(default_factory=MemoryLog)
     checks: dict[str, Callable[[], Any]] = field(default_factory=dict)
+    permits: Permits = field(default_factory=Permits)
 
     def __post_init__(self) -> None:
         self.clock = HandClock()
@@ -103,6 +105,7 @@ class World:
             readiness=self.readiness,
             gate=self.gate,
             checks=self.checks,
+            permits=self.permits,
         )
 
     @asynccontextmanager

@@ -1,7 +1,7 @@
 """What the handlers work with: built once by `umd.app`, handed to each handler, nothing global."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -13,6 +13,7 @@ from umd.clock import Clock, Micros
 from umd.dispatcher import Dispatcher
 from umd.domain.destinations import Rules
 from umd.domain.events import Limits
+from umd.domain.validation import Permits
 from umd.live import Live
 from umd.log import EventLog
 from umd.projections.files import Files
@@ -60,6 +61,7 @@ class Context:
     readiness: Readiness
     gate: Gate
     checks: Mapping[str, Callable[[], Awaitable[Check]]]
+    permits: Permits = field(default_factory=Permits)
 
 
 CONTEXT: web.AppKey[Context] = web.AppKey("context", Context)

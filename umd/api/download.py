@@ -61,7 +61,7 @@ async def submit(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     read_query(request, NoQuery)
     body = await read_body(request, DownloadRequest)
-    validation.check(body)
+    validation.check(body, context.permits)
     destinations.check_site(context.rules, body.url)
     if body.webhook_url:
         destinations.check_receiver(context.rules, body.webhook_url)

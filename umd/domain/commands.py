@@ -55,10 +55,15 @@ class RecordLog(Report, frozen=True, tag="RecordLog"):
 
 
 class CompleteAttempt(Report, frozen=True, tag="CompleteAttempt"):
-    """The attempt ended well, and its files lie in their places."""
+    """The attempt ended well, and its files lie in their places.
+
+    `live_ended` tells that a pause ended a live recording: there is nothing to go on with, and what was
+    recorded is the result.
+    """
 
     files: tuple[File, ...]
     progress: Progress
+    live_ended: bool = False
 
 
 class FailAttempt(Report, frozen=True, tag="FailAttempt"):

@@ -25,11 +25,16 @@ DeletionReason = Literal["retention", "quota", "space", "request"]
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """Why an attempt failed: a stable code (`umd.domain.faults`), a sentence, and whether to try again."""
+    """Why an attempt failed: a stable code (`umd.domain.faults`), a sentence, and whether to try again.
+
+    `hint` is what a person can do; `retry_after_sec` is what the site asked for.
+    """
 
     code: str
     message: str
     retryable: bool
+    hint: str = ""
+    retry_after_sec: int | None = None
 
 
 class Limits(msgspec.Struct, frozen=True):

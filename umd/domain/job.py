@@ -55,6 +55,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     body_hash: str | None = None
     attempt: int = 0
     failures: int = 0
+    failed_with: str | None = None
     spent: Micros = 0
     started_at: Micros | None = None
     attempt_started_at: Micros | None = None
@@ -202,7 +203,7 @@ def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.Event, ..
 
 
 def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.Event, ...]:
-    if job.state is State.STOPPING:
+    if job.state is State.STOPPING and not (command.live_ended and job.stop_intent == "pause"):
         return _stopped(job, command.progress)
     retention = job.limits.retention_sec
     delete_at = None if retention is None else instant(at + retention * SECOND)
@@ -213,8 +214,8 @@ def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.Event
 def _fail(job: Job, command: c.FailAttempt, at: Micros) -> tuple[e.Event, ...]:
     if job.state is State.STOPPING:
         return _stopped(job, command.progress)
-    if command.error.retryable and job.failures < job.limits.retries:
-        wait = retry.wait(job.job_id, job.failures + 1, job.limits.retry_base_sec)
+    if retry.is_worth_it(command.error, job.failed_with) and job.failures < job.limits.retries:
+        wait = retry.wait(job.job_id, job.failures + 1, job.limits.retry_base_sec, command.error)
         return (e.JobRetrying(command.attempt, instant(at + wait), command.error, progress=command.progress),)
     return (e.JobFailed(command.attempt, command.error, command.progress),)
 
@@ -337,6 +338,7 @@ def _retrying(job: Job, event: e.JobRetrying, at: Micros) -> Job:
         error=event.error,
         retry_at=micros(event.retry_at),
         failures=0 if event.requested else job.failures + 1,
+        failed_with=None if event.requested or event.error is None else event.error.code,
         spent=0 if event.requested else _spent(job, at),
         progress=event.progress or job.progress,
         stop_intent=None,

@@ -80,3 +80,8 @@ class DownloadRequest(MediaOptions, frozen=True, kw_only=True, forbid_unknown_fi
     """One download: the options and the address of one item."""
 
     url: Url
+
+
+def wants_audio(options: MediaOptions) -> bool:
+    """Whether only the sound is wanted."""
+    return options.audio_only or options.quality == "audio"

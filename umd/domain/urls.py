@@ -40,6 +40,20 @@ def problem(url: str) -> str | None:
     return None
 
 
+def proxy_problem(url: str) -> str | None:
+    """Say why this is no proxy that a download could use, or None. It may carry a name and a password."""
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        return "This is not a valid URL."
+    if _FORBIDDEN.search(url) or parts.scheme not in ("http", "https", "socks5", "socks5h"):
+        return "A proxy is a URL that begins with http://, https://, socks5:// or socks5h://."
+    if not host or port == 0 or parts.path not in ("", "/") or parts.query or parts.fragment:
+        return "A proxy's URL names a host and a port, and no path."
+    return None
+
+
 def site(url: str) -> str:
     """The lane of a URL: its host without `www.`, so that one site's jobs share one limit."""
     host = (urlsplit(url).hostname or "").rstrip(".")
