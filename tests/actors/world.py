@@ -48,13 +48,18 @@ class Write:
 
 
 @dataclass(frozen=True)
+class Record:
+    """The worker records a live stream until it is interrupted or stopped."""
+
+
+@dataclass(frozen=True)
 class Crash:
     """The worker ends without a last word."""
 
     status: int
 
 
-Step = AnyReport | Pause | Hang | Write | Crash
+Step = AnyReport | Pause | Hang | Record | Write | Crash
 
 GOOD: tuple[Step, ...] = (
     Extracted(METADATA),
@@ -73,6 +78,7 @@ class ScriptedAttempt:
         self._folder = Path(assignment.directory)
         self._steps = steps
         self._stopped = asyncio.Event()
+        self._interrupted = asyncio.Event()
         self._ended = Ended(0)
 
     async def reports(self) -> AsyncIterator[AnyReport]:
@@ -82,6 +88,11 @@ class ScriptedAttempt:
             match step:
                 case Pause() | Hang():
                     await self._wait(step.seconds if isinstance(step, Pause) else None)
+                case Record():
+                    await asyncio.wait(
+                        [asyncio.ensure_future(one.wait()) for one in (self._stopped, self._interrupted)],
+                        return_when=asyncio.FIRST_COMPLETED,
+                    )
                 case Write():
                     (self._folder / step.name).write_bytes(step.content)
                 case Crash():
@@ -97,6 +108,10 @@ class ScriptedAttempt:
                 await self._stopped.wait()
         except TimeoutError:
             return
+
+    async def interrupt(self) -> None:
+        """A recording is finished: the steps after the hang are played."""
+        self._interrupted.set()
 
     async def stop(self) -> Ended:
         self._stopped.set()

@@ -31,6 +31,8 @@ LINES_MAX = 200
 LINES_AT_ONCE_MAX = 50
 LINES_WAIT_SEC = 1.0
 SPACE_WAIT_SEC = 1.0
+LIVE_END_SEC_MAX = 120.0
+"""How long the end of a live recording may take to become a file."""
 
 _log = structlog.get_logger(__name__)
 
@@ -185,7 +187,26 @@ class JobActor(Actor[Stop]):
                 self._verdict = fault("network", self._stall_message())
                 break
             self._sign_of_life = loop.time()
+        if self._stop is Stop.REQUEST and self._pauses_live():
+            await self._end_recording(attempt, deadline)
         await attempt.stop()
+
+    async def _end_recording(self, attempt: Attempt, deadline: float) -> None:
+        """Let what was recorded become a file; another stop, or too much time, cuts it short.
+
+        When the worker has ended, whoever follows its reports ends this, too.
+        """
+        await attempt.interrupt()
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(
+                min(deadline, asyncio.get_running_loop().time() + LIVE_END_SEC_MAX)
+            ):
+                self._stop = await self.mailbox.get()
+
+    def _pauses_live(self) -> bool:
+        """A pause of a live recording: there is nothing to go on with later, so it ends well instead."""
+        job = self._shop.jobs.require(self._job_id).job
+        return job.stop_intent == "pause" and job.metadata is not None and job.metadata.is_live
 
     def _stall_message(self) -> str:
         return f"Nothing moved for {self._shop.stall_timeout_sec:.0f} s while {self._progress.phase}."
@@ -196,6 +217,8 @@ class JobActor(Actor[Stop]):
         """Say what came of the attempt: a stop wins over a verdict, a verdict over the worker's own word."""
         if self._stop is Stop.SHUTDOWN:
             await settle(self._shop, self._shop.jobs.require(self._job_id), "the service stopped")
+        elif self._stop is Stop.REQUEST and self._has_recorded():
+            await self._complete(folder, self._finished.main if self._finished else None, live_ended=True)
         elif self._stop is Stop.REQUEST:
             await self._confirm_stopped()
         elif self._verdict is not None:
@@ -206,6 +229,9 @@ class JobActor(Actor[Stop]):
             await self._fail(blame(self._finished.fault, ended.refusal))
         else:
             await self._complete(folder, self._finished.main)
+
+    def _has_recorded(self) -> bool:
+        return self._finished is not None and self._finished.fault is None and self._pauses_live()
 
     async def _confirm_stopped(self) -> None:
         job = self._shop.jobs.require(self._job_id).job
@@ -219,7 +245,7 @@ class JobActor(Actor[Stop]):
             await asyncio.to_thread(self._shop.volume.discard, self._job_id)
         _log.info("job.attempt_failed", attempt=self._number, code=error.code, state=entry.job.state)
 
-    async def _complete(self, folder: Path, main: str | None) -> None:
+    async def _complete(self, folder: Path, main: str | None, *, live_ended: bool = False) -> None:
         metadata = self._shop.jobs.require(self._job_id).job.metadata
         sources = await asyncio.to_thread(volume.sources, folder, main)
         if metadata is None or not sources:
@@ -232,7 +258,7 @@ class JobActor(Actor[Stop]):
         done = Progress(
             "finished", 100.0, self._progress.downloaded_bytes or size, self._progress.total_bytes or total
         )
-        entry = await self._execute(c.CompleteAttempt(self._job_id, self._number, files, done))
+        entry = await self._execute(c.CompleteAttempt(self._job_id, self._number, files, done, live_ended))
         await self._put_away(entry, files)
 
     def _place(self, metadata: Metadata, extension: str) -> naming.Place:

@@ -58,6 +58,10 @@ class RunningAttempt:
         passage = await self._doorway.close()
         return msgspec.structs.replace(ended, refusal=passage.refusal) if passage else ended
 
+    async def interrupt(self) -> None:
+        if not self._leash.ended.done():
+            await self._leash.signal(signal.SIGINT)
+
     async def stop(self) -> Ended:
         """See the protocol. Raises `EngineError` if a process is still there after five seconds."""
         if self._ending is None:

@@ -94,6 +94,9 @@ class Attempt(Protocol):
         `EngineError` if a process is still there after the five seconds.
         """
 
+    async def interrupt(self) -> None:
+        """Ask the whole group to end (INT): a live recording is finished and kept, everything else ends."""
+
     async def wait(self) -> Ended:
         """How the child ended, when it has."""
 

@@ -9,6 +9,7 @@ import errno
 import hashlib
 import mimetypes
 import os
+import re
 import shutil
 import threading
 from collections.abc import Iterator, Sequence
@@ -23,17 +24,32 @@ NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 SAME_NAMES_MAX = 10_000
 _MANIFEST = "publish.json"
 _CHUNK = 1_048_576
-_KINDS: dict[str, FileKind] = {
-    "srt": "subtitle",
-    "vtt": "subtitle",
-    "ass": "subtitle",
-    "lrc": "subtitle",
-    "jpg": "thumbnail",
-    "jpeg": "thumbnail",
-    "png": "thumbnail",
-    "webp": "thumbnail",
-    "description": "description",
+_SUBTITLES = frozenset({"srt", "vtt", "ass", "ssa", "lrc", "ttml", "dfxp", "json3", "srv1", "srv2", "srv3"})
+_THUMBNAILS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "avif"})
+_SIDECARS: dict[str, FileKind] = {
+    ".info.json": "info_json",
+    ".comments.json": "comments",
+    ".description": "description",
+    ".live_chat.json": "subtitle",
 }
+_CHAPTER = re.compile(r"\.chapter-\d+\.")
+_TYPES = {
+    "srt": "application/x-subrip",
+    "vtt": "text/vtt",
+    "ass": "text/x-ssa",
+    "lrc": "text/plain",
+    "description": "text/plain",
+    "json": "application/json",
+    "mkv": "video/x-matroska",
+    "flv": "video/x-flv",
+    "m4a": "audio/mp4",
+    "flac": "audio/flac",
+    "opus": "audio/ogg",
+    "ogg": "audio/ogg",
+    "aac": "audio/aac",
+    "webp": "image/webp",
+}
+"""Beside what the standard library knows everywhere: that a machine knows more must not change an answer."""
 
 
 class Source(msgspec.Struct, frozen=True):
@@ -82,10 +98,11 @@ class Volume:
         folder = self._folder(job_id)
         described = [_described(source) for source in sources]
         with self._naming:
-            free = self._free_place(place, sources)
+            suffixes = _suffixes(sources)
+            free = self._free_place(place, suffixes)
             files = tuple(
-                msgspec.structs.replace(file, path=free.path(safe_suffix(source.suffix)))
-                for file, source in zip(described, sources, strict=True)
+                msgspec.structs.replace(file, path=free.path(suffix))
+                for file, suffix in zip(described, suffixes, strict=True)
             )
             moves = [(source.path.name, file.path) for source, file in zip(sources, files, strict=True)]
             _write_synced(folder / _MANIFEST, msgspec.json.encode(moves))
@@ -118,8 +135,7 @@ class Volume:
     def _folder(self, job_id: str) -> Path:
         return self._temp / f"job-{job_id}"
 
-    def _free_place(self, place: Place, sources: Sequence[Source]) -> Place:
-        suffixes = [safe_suffix(source.suffix) for source in sources]
+    def _free_place(self, place: Place, suffixes: Sequence[str]) -> Place:
         folder = self.root / place.folder
         taken = {name.casefold() for name in os.listdir(folder)} if folder.is_dir() else set()
         for number in range(1, SAME_NAMES_MAX):
@@ -164,7 +180,7 @@ def sources(folder: Path, main: str | None) -> list[Source]:
     temporary files of yt-dlp's and ffmpeg's are no result.
     """
     found = [path for path in _walk(folder) if not _unfinished(path.name)]
-    named = [Source(path, path.name.removeprefix("media"), _kind(path)) for path in found]
+    named = [Source(path, path.name.removeprefix("media"), _kind(path, main)) for path in found]
     return sorted(
         named, key=lambda source: (source.path.name != main, source.kind != "media", source.path.name)
     )
@@ -180,23 +196,47 @@ def _unfinished(name: str) -> bool:
     return name.endswith((".part", ".ytdl", ".temp")) or ".part-Frag" in name or ".temp." in name
 
 
-def _kind(path: Path) -> FileKind:
-    if path.name.endswith(".info.json"):
-        return "info_json"
-    return _KINDS.get(path.suffix.removeprefix(".").lower(), "media")
+def _kind(path: Path, main: str | None) -> FileKind:
+    if path.name == main:
+        return "media"
+    for ending, kind in _SIDECARS.items():
+        if path.name.endswith(ending):
+            return kind
+    extension = path.suffix.removeprefix(".").lower()
+    if extension in _SUBTITLES:
+        return "subtitle"
+    if extension in _THUMBNAILS:
+        return "thumbnail"
+    return "chapter" if _CHAPTER.search(path.name) else "media"
+
+
+def _suffixes(sources: Sequence[Source]) -> list[str]:
+    """A suffix for each file, no two alike, also where a file system does not tell cases apart."""
+    found: list[str] = []
+    taken: set[str] = set()
+    for source in sources:
+        suffix = safe_suffix(source.suffix)
+        head, dot, extension = suffix.rpartition(".")
+        number = 1
+        while suffix.casefold() in taken:
+            number += 1
+            suffix = f"{head}-{number}{dot}{extension}"
+        taken.add(suffix.casefold())
+        found.append(suffix)
+    return found
 
 
 def _described(source: Source) -> File:
     """Read a file to its end, and see that it is on the disk."""
     extension = safe_extension(source.path.suffix.removeprefix("."))
-    mime_type = mimetypes.guess_type(f"x.{extension}", strict=False)[0] or "application/octet-stream"
+    guessed = _TYPES.get(extension) or mimetypes.guess_type(f"x.{extension}", strict=False)[0]
     digest = hashlib.sha256()
     with source.path.open("rb") as file:
         while chunk := file.read(_CHUNK):
             digest.update(chunk)
         size = file.tell()
         os.fsync(file.fileno())
-    return File("", size, digest.hexdigest(), mime_type, extension, source.kind)
+    return File("", size, digest.hexdigest(), guessed or "application/octet-stream", extension, source.kind)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
