@@ -140,13 +140,14 @@ class Rig:
         *,
         sandbox: Level = "netns",
         sandbox_least: Level = "proxy",
+        **settings: Any,  # noqa: ANN401 - any setting
     ) -> None:
         self.site = site
         self.root = root
         self.mode = mode
         self.notices: list[Notice] = []
         self.settings = Settings(
-            data_dir=str(root), ytdlp_plugin_dir=str(PLUGINS), allow_addresses="127.0.0.1/32"
+            data_dir=str(root), ytdlp_plugin_dir=str(PLUGINS), allow_addresses="127.0.0.1/32", **settings
         )
         self.tools = tools or ffmpeg.find(scratch_folder(self.settings))
         measured = (str(ROOT),) if "COVERAGE_PROCESS_CONFIG" in os.environ else ()
@@ -206,6 +207,12 @@ class Rig:
         command = [str(self.tools.ffprobe), "-v", "error", "-show_format", "-show_streams", "-show_chapters"]
         done = subprocess.run([*command, "-of", "json", str(path)], capture_output=True, check=True)
         return json.loads(done.stdout)
+
+    def subtitle(self, path: Path, number: int) -> str:
+        """The text of an embedded subtitle, counted from 0."""
+        command = [str(self.tools.ffmpeg), "-v", "error", "-i", str(path), "-map", f"0:s:{number}"]
+        done = subprocess.run([*command, "-f", "srt", "-"], capture_output=True, check=True)
+        return done.stdout.decode()
 
     def codecs(self, path: Path) -> set[str]:
         return {stream["codec_name"] for stream in self.probe(path)["streams"]}

@@ -26,7 +26,7 @@ def test_the_default_request() -> None:
         "max_filesize": LIMIT,
         "ratelimit": None,
     }
-    assert made.steps == (Step("Container", {"preferedformat": "mp4"}), METADATA)
+    assert made.steps == (Step("Container", {"preferedformat": "mp4", "reencode": True}), METADATA)
     assert made.needs_ffmpeg
 
 
@@ -63,22 +63,22 @@ def test_a_container_chooses_codecs_that_it_takes(
 
     assert made.params["merge_output_format"] == merged
     assert made.params["format_sort"] == ["lang", "res", *codecs]
-    assert made.steps[0] == Step("Container", {"preferedformat": video_format})
+    assert made.steps[0] == Step("Container", {"preferedformat": video_format, "reencode": True})
 
 
 @pytest.mark.parametrize(
     ("audio_format", "audio_quality", "step"),
     [
-        ("mp3", "192", Step("FFmpegExtractAudio", {"preferredcodec": "mp3", "preferredquality": "192"})),
-        ("mp3", "best", Step("FFmpegExtractAudio", {"preferredcodec": "mp3", "preferredquality": "0"})),
-        ("m4a", "96", Step("FFmpegExtractAudio", {"preferredcodec": "m4a", "preferredquality": "96"})),
-        ("opus", "best", Step("FFmpegExtractAudio", {"preferredcodec": "opus", "preferredquality": "256"})),
-        ("flac", "320", Step("FFmpegExtractAudio", {"preferredcodec": "flac", "preferredquality": None})),
-        ("wav", "best", Step("FFmpegExtractAudio", {"preferredcodec": "wav", "preferredquality": None})),
+        ("mp3", "192", Step("Audio", {"preferredcodec": "mp3", "preferredquality": "192"})),
+        ("mp3", "best", Step("Audio", {"preferredcodec": "mp3", "preferredquality": "0"})),
+        ("m4a", "96", Step("Audio", {"preferredcodec": "m4a", "preferredquality": "96"})),
+        ("opus", "best", Step("Audio", {"preferredcodec": "opus", "preferredquality": "256"})),
+        ("flac", "320", Step("Audio", {"preferredcodec": "flac", "preferredquality": None})),
+        ("wav", "best", Step("Audio", {"preferredcodec": "wav", "preferredquality": None})),
         (
             "vorbis",
             "128",
-            Step("FFmpegExtractAudio", {"preferredcodec": "vorbis", "preferredquality": "128"}),
+            Step("Audio", {"preferredcodec": "vorbis", "preferredquality": "128"}),
         ),
         ("aac", "256", Step("AacAudio", {"preferredcodec": "aac", "preferredquality": "256"})),
     ],
@@ -117,7 +117,10 @@ def test_what_all_jobs_share_takes_nothing_from_the_environment() -> None:
     params = base(config())
 
     assert (params["proxy"], params["cachedir"], params["geo_bypass"]) == ("", False, False)
-    assert params["outtmpl"] == {"default": "media.%(ext)s"}
+    assert params["outtmpl"] == {
+        "default": "media.%(ext)s",
+        "chapter": "media.chapter-%(section_number)03d.%(ext)s",
+    }
     assert params["ffmpeg_location"] == "/tools"
     assert "nocheckcertificate" not in params
     assert "cookiesfrombrowser" not in params

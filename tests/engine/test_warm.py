@@ -17,13 +17,28 @@ from umd.domain.options import MediaOptions
 from umd.engine import ffmpeg, params, warmup
 from umd.engine.config import EngineConfig
 from umd.engine.loader import Loader
-from umd.engine.postprocessors import build
+from umd.engine.postprocessors import build, local_only
 from umd.engine.reports import Reporter
 
 OPTIONS = [
     MediaOptions(),
     MediaOptions(audio_only=True, audio_format="opus", limit_rate=50_000),
     MediaOptions(custom_format="18/22", video_format="webm", max_filesize=1_000, embed_metadata=False),
+    MediaOptions(
+        download_subtitles=True,
+        embed_subtitles=True,
+        embed_thumbnail=True,
+        all_thumbnails=True,
+        thumbnail_format="png",
+        embed_chapters=True,
+        split_chapters=True,
+        sponsorblock_remove=("sponsor",),
+        write_info_json=True,
+        write_description=True,
+        write_comments=True,
+        live_from_start=True,
+        wait_for_video_sec=10,
+    ),
 ]
 FIRST_BYTE_SEC_MAX = 0.25
 """A fresh process needs 0.5 s and more; a warm one 0.02 s on a quiet machine."""
@@ -45,14 +60,14 @@ def warm(config: EngineConfig) -> Loader:
             return loader
 
 
-@pytest.mark.parametrize("options", OPTIONS, ids=["default", "audio", "custom"])
+@pytest.mark.parametrize("options", OPTIONS, ids=["default", "audio", "custom", "much"])
 def test_a_warm_object_has_the_parameters_of_one_that_was_built_for_the_job(
     config: EngineConfig, warm: Loader, options: MediaOptions
 ) -> None:
     plan = params.plan(options, 10**9)
-    fresh = YoutubeDL({**params.base(config), **plan.params})
+    fresh = YoutubeDL({**params.base(config), **plan.params, "postprocessor_args": local_only()})
     for step in plan.steps:
-        fresh.add_post_processor(build(step, fresh))
+        fresh.add_post_processor(build(step, fresh), when=step.when)
     warm.adopt(plan, Reporter(1))
 
     assert shown(warm) == shown(fresh)

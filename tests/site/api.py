@@ -1,10 +1,11 @@
 """Routes of the made-up video site: pages that a browser would see, and the JSON that its plugin reads."""
 
+import json
 import time
 
 from aiohttp import web
 
-from tests.site.catalog import Json, Place, comments, listing, video
+from tests.site.catalog import Json, Place, comments, listing, segments, video
 from tests.site.state import STATE, absolute, page
 
 SESSION_COOKIE = ("umd_session", "open-sesame")
@@ -74,6 +75,12 @@ async def discussion(request: web.Request) -> web.StreamResponse:
     return web.json_response(comments(min(int(request.query.get("comments", "3")), 10_000)))
 
 
+@page
+async def sponsorblock(request: web.Request) -> web.StreamResponse:
+    """`/sponsorblock/{name}` is the address of a SponsorBlock API that knows this one video."""
+    return web.json_response(segments(request.match_info["name"], json.loads(request.query["categories"])))
+
+
 async def human(request: web.Request) -> web.StreamResponse:
     """What a browser, or yt-dlp without the plugin, gets at `/site/...`: a page without media."""
     text = "<!DOCTYPE html>\n<html lang='en'><title>umd site</title><p>Needs the yt-dlp plugin.</p></html>\n"
@@ -84,5 +91,6 @@ ROUTES = [
     web.get(r"/site/api/{kind:channel|playlist}/{name}", many),
     web.get("/site/api/comments/{name}", discussion),
     web.get("/site/api/{kind}/{name}", one),
+    web.get("/sponsorblock/{name}/api/skipSegments/{prefix}", sponsorblock),
     web.get("/site/{tail:.*}", human),
 ]

@@ -23,7 +23,17 @@ NEWEST = datetime.date(2026, 11, 1)
 _LISTED = re.compile(r"(?P<list>.+)-(?P<index>\d{5})$")
 _NUMBERS = ("duration", "view_count", "like_count", "comment_count", "age_limit", "channel_follower_count")
 _OF_LISTS = frozenset({"n", "page", "fault", "bare", "to", "title"})
-_TEXTS = ("id", "title", "description", "uploader", "uploader_id", "channel", "channel_id", "upload_date")
+_TEXTS = (
+    "id",
+    "title",
+    "description",
+    "uploader",
+    "uploader_id",
+    "channel",
+    "channel_id",
+    "upload_date",
+    "extractor_key",
+)
 
 LADDER = (144, 240, 360, 480, 720, 1080, 1440, 2160)
 FORMAT_SETS = {
@@ -38,6 +48,8 @@ FORMAT_SETS = {
     "bare": ("bare",),
     "unmergeable": ("garbage-video", "garbage-audio"),
     "unconvertible": ("garbage",),
+    "odd": ("odd",),
+    "odd+18": ("odd", "18"),
     "none": (),
 }
 
@@ -107,7 +119,9 @@ def video(name: str, place: Place) -> Json:
     """A video's page: everything that yt-dlp can carry, each text and number overridable by the query.
 
     `formats` names one of `FORMAT_SETS`; `media`, `thumb`, `subs` point elsewhere (to another host, to a
-    404); `pad` adds so many bytes to the description.
+    404); `pad` adds so many bytes to the description; `odd` is the address of the format of that name, of any
+    scheme; `thumb_id` and `sub_id` are put before the names of the thumbnails and the languages; with
+    `chapters=0` there are none.
     """
     listed = _LISTED.match(name)
     info: Json = {
@@ -138,6 +152,8 @@ def video(name: str, place: Place) -> Json:
     info |= {key: query[key] for key in _TEXTS if key in query}
     info |= {key: int(query[key]) for key in _NUMBERS if key in query}
     info["description"] += "x" * min(int(query.get("pad", "0")), 50_000_000)
+    if query.get("chapters") == "0":
+        info["chapters"] = None
     info["thumbnails"] = _thumbnails(name, place)
     info["subtitles"] = _subtitles(name, "", place)
     info["automatic_captions"] = _subtitles(name, "auto-", place)
@@ -166,7 +182,7 @@ def _thumbnails(name: str, place: Place) -> list[Json]:
     kind = place.query.get("thumb_ext", "jpg")
     return [
         {
-            "id": size,
+            "id": place.query.get("thumb_id", "") + size,
             "url": place.absolute(place.query.get("thumb", f"/thumb/{name}/{size}.{kind}")),
             "width": width,
             "height": height,
@@ -180,7 +196,26 @@ def _subtitles(name: str, prefix: str, place: Place) -> Json:
         url = place.absolute(place.query.get("subs", f"/subs/{name}/{prefix}{language}.vtt"))
         return {"url": url, "ext": "vtt", "name": label}
 
-    return {language: [track(language, label)] for language, label in LANGUAGES.items()}
+    named = place.query.get("sub_id", "")
+    return {named + language: [track(language, label)] for language, label in LANGUAGES.items()}
+
+
+def segments(name: str, categories: list[str]) -> list[Json]:
+    """What SponsorBlock's API says of a video: a sponsor from 2 to 5 s, an intro from 7 to 8 s."""
+    known = {"sponsor": [2.0, 5.0], "intro": [7.0, 8.0]}
+    found = [
+        {
+            "segment": span,
+            "UUID": category,
+            "category": category,
+            "actionType": "skip",
+            "videoDuration": 10,
+            "description": "",
+        }
+        for category, span in known.items()
+        if category in categories
+    ]
+    return [{"videoID": name, "segments": found}]
 
 
 _AVC, _AAC = "avc1.42c01f", "mp4a.40.2"
@@ -218,6 +253,8 @@ def _format(key: str, name: str, place: Place) -> Json:
             "acodec": "none",
             **kind,
         }
+    if key == "odd":
+        return {"format_id": key, "url": place.query["odd"], "ext": "mp4", "height": 4320, "width": 7680}
     if key.startswith("hls-"):
         height = int(key[4:])
         url = place.file(f"/hls/files/{height}p/index.m3u8")

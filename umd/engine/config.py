@@ -31,6 +31,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     js_runtime: str = "auto"
     filesize_max_bytes: int = 2**50
     memory_max_bytes: int = 2**32
+    allow_reencode: bool = True
+    sponsorblock_api: str = "https://sponsor.ajay.app"
     sandbox: Level = "netns"
     sandbox_least: Level = "proxy"
     writable: tuple[str, ...] = ()
@@ -61,6 +63,8 @@ def configure(settings: Settings, tools: Tools) -> EngineConfig:
         filesize_max_bytes=settings.max_filesize_bytes,
         memory_max_bytes=settings.worker_memory_bytes,
         sandbox_least=settings.sandbox,
+        allow_reencode=settings.allow_reencode,
+        sponsorblock_api=settings.sponsorblock_api,
     )
 
 

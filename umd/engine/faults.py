@@ -15,6 +15,7 @@ from umd.engine.wording import readable
 
 DETAIL_CHARACTERS_MAX = 300
 CHAIN_MAX = 12
+_DIGITS_MAX = 6
 
 
 class Row(NamedTuple):
@@ -58,6 +59,30 @@ TABLE = (
     Row("unsupported_url", PLAYLIST, classes=("ManyItems",), detail=False),
     Row("unsupported_url", "This address leads to no media.", classes=("NoMedia",), detail=False),
     Row(
+        "unsupported_url",
+        "The site offers this item over protocols only that umd does not speak, such as RTMP or RTSP.",
+        classes=("ProtocolNotAllowed",),
+        detail=False,
+    ),
+    Row(
+        "format_unavailable",
+        "The item has no such section.",
+        classes=("NoSuchSection",),
+        detail=False,
+    ),
+    Row(
+        "format_unavailable",
+        "More sections fit than one job may download.",
+        classes=("TooManySections",),
+        detail=False,
+    ),
+    Row(
+        "format_unavailable",
+        "What the site offers does not fit into the wanted container, and encoding is not permitted.",
+        classes=("EncodingNotPermitted",),
+        detail=False,
+    ),
+    Row(
         "ffmpeg_missing",
         "The server has no ffmpeg and ffprobe, which this needs.",
         classes=("ToolMissing",),
@@ -76,7 +101,7 @@ TABLE = (
     Row(
         "live_not_started",
         "The live stream has not begun.",
-        classes=("UserNotLive",),
+        classes=("UserNotLive", "NotBegun"),
         words=r"\bpremieres in\b|will begin in|\bis upcoming\b|not currently live|is offline",
     ),
     Row(
@@ -186,7 +211,7 @@ def explain(error: BaseException, heard: Sequence[str] = ()) -> Fault:
     chain = list(_chain(error))
     said = [*_said(chain), *heard]
     row = next((row for row in TABLE if _fits(row, chain, said)), None) or _remaining(chain)
-    return _fault(row, _detail(chain))
+    return _fault(row, _detail(chain), _retry_after_sec(chain))
 
 
 def too_large() -> Fault:
@@ -229,8 +254,19 @@ def _remaining(chain: list[BaseException]) -> Row:
     return _REFUSAL if expected else _BUG
 
 
-def _fault(row: Row, detail: str) -> Fault:
-    return fault(row.code, f"{row.sentence} ({detail})" if detail and row.detail else row.sentence)
+def _fault(row: Row, detail: str, retry_after_sec: int | None = None) -> Fault:
+    sentence = f"{row.sentence} ({detail})" if detail and row.detail else row.sentence
+    return fault(row.code, sentence, retry_after_sec)
+
+
+def _retry_after_sec(chain: list[BaseException]) -> int | None:
+    """What the site asks for in seconds (RFC 9110, 10.2.3); a date is left to our own wait."""
+    for one in chain:
+        headers = getattr(getattr(one, "response", None), "headers", None)
+        told = str(headers.get("Retry-After", "")) if headers is not None else ""
+        if told.isascii() and told.isdigit() and len(told) <= _DIGITS_MAX:
+            return int(told)
+    return None
 
 
 def _chain(error: BaseException) -> Iterator[BaseException]:

@@ -8,6 +8,7 @@ alike; a test compares the two.
 import itertools
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import yt_dlp.globals
@@ -18,13 +19,15 @@ from yt_dlp.extractor.common import InfoExtractor
 from yt_dlp.extractor.lazy_extractors import LazyLoadExtractor
 from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
-from yt_dlp.utils import MEDIA_EXTENSIONS, PlaylistEntries
+from yt_dlp.utils import MEDIA_EXTENSIONS, PlaylistEntries, ReExtractInfo
 
 from umd.engine import params, plugins, pulse, resume
 from umd.engine.config import EngineConfig
+from umd.engine.items import Ranges, admit, is_to_come, without_cookies
 from umd.engine.metadata import count, metadata
 from umd.engine.params import STEM, Plan
-from umd.engine.postprocessors import build
+from umd.engine.patience import Patience
+from umd.engine.postprocessors import build, local_only
 from umd.engine.protocol import Extracted
 from umd.engine.reports import Reporter
 from umd.engine.sieve import Sieve
@@ -94,8 +97,10 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         self._reporter: Reporter | None = None
         self._results = 0
         self._filesize_max: int | None = None
+        self._patience = Patience(0)
         self._selectors: dict[str, Any] = {}
-        super().__init__({**params.base(config), "logger": self.voice, **overrides})
+        shared = {**params.base(config), "postprocessor_args": local_only(), "logger": self.voice}
+        super().__init__({**shared, **overrides})
         self.add_progress_hook(self._on_progress)
         self.add_postprocessor_hook(self._on_step)
 
@@ -106,8 +111,11 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         self.params.update(plan.params)
         self._filesize_max = plan.params["max_filesize"]
         self.format_selector = self.selector(plan.params["format"])
+        if plan.sections is not None:
+            self.params["download_ranges"] = Ranges(plan.sections)
+        self._patience = Patience(plan.wait_sec)
         for step in plan.steps:
-            self.add_post_processor(build(step, self))
+            self.add_post_processor(build(step, self), when=step.when)
 
     def go_through(self, proxy: str) -> None:
         """Send every request by way of this proxy; ffmpeg is told by the parameter.
@@ -160,6 +168,22 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
             ie_result = {**ie_result, "entries": [self._only_entry(ie_result)]}
         return super().process_ie_result(ie_result, *arguments, **keywords)
 
+    def process_video_result(self, info_dict: Any, *arguments: Any, **keywords: Any) -> Any:
+        """An item is known, its formats are about to be chosen."""
+        return super().process_video_result(admit(info_dict), *arguments, **keywords)
+
+    @staticmethod
+    def sanitize_info(info_dict: Any, remove_private_keys: bool = False) -> Any:  # noqa: FBT001, FBT002 - yt-dlp's
+        """What comes into the info JSON: without the cookies by which the media are asked for."""
+        return without_cookies(YoutubeDL.sanitize_info(info_dict, remove_private_keys))
+
+    def _wait_for_video(self, ie_result: Any = MappingProxyType({})) -> None:
+        """Wait for what has yet to begin, then look again; bounded, and with signs of life meanwhile."""
+        if not self.params.get("wait_for_video") or not is_to_come(ie_result):
+            return
+        self._patience.wait(ie_result, self._reporter)
+        raise ReExtractInfo("The time of waiting is over; looking again", expected=True)
+
     def process_info(self, info_dict: Any) -> None:
         """An item is known in full, its formats are chosen, and its download is about to begin."""
         if self._reporter is not None:
@@ -211,8 +235,8 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
             reporter.send(Extracted(metadata(info)))
             resume.prepare(info)
         else:
-            # `a,b` selects two formats for two files.
-            self.params["outtmpl"]["default"] = f"{STEM}-{self._results}.%(ext)s"
+            # `a,b` selects two formats for two files, and each section is a file, too.
+            self.params["outtmpl"].update(params.names(f"{STEM}-{self._results}"))
         reporter.tally.expect(info)
         reporter.enter("downloading")
 

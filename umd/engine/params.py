@@ -7,7 +7,8 @@ parameter by itself: no output template, no argument for another program, no pat
 
 from typing import Any, NamedTuple
 
-from umd.domain.options import MediaOptions
+from umd.domain.options import MediaOptions, wants_audio
+from umd.domain.sections import Sections, parse
 from umd.engine.config import EngineConfig
 
 BLOCK_BYTES = 32_768
@@ -17,6 +18,16 @@ It costs 1.4 s of processor time for a gigabyte, of which 0.7 s are there with a
 SOCKET_TIMEOUT_SEC = 20
 STEM = "media"
 """Whatever a site calls its item, in the job directory its files begin with this."""
+
+CHAPTER = "chapter-%(section_number)03d"
+"""What the name of a chapter's file says besides: nothing of the site's."""
+
+COMMENTS_MAX = 10_000
+SPONSORBLOCK_API = "https://sponsor.ajay.app"
+NETWORK_PROTOCOLS = "http,https,httpproxy,tcp,tls,crypto,data"
+"""What ffmpeg may speak where it downloads. A manifest cannot send it to a file, or over UDP."""
+
+WAIT_STEP_SEC_MAX = 60
 
 AUDIO_FORMAT = "ba/b"
 VIDEO_FORMAT = "bv*+ba/b"
@@ -42,10 +53,11 @@ _BEST = {"opus": "256", "flac": None, "wav": None}
 
 
 class Step(NamedTuple):
-    """A postprocessor: its name among yt-dlp's or `umd.engine.postprocessors`, and its arguments."""
+    """A postprocessor: its name among yt-dlp's or `umd.engine.postprocessors`, its arguments, its time."""
 
     name: str
     arguments: dict[str, Any]
+    when: str = "post_process"
 
 
 class Plan(NamedTuple):
@@ -55,6 +67,10 @@ class Plan(NamedTuple):
     steps: tuple[Step, ...]
     needs_ffmpeg: bool
     """Whether the job cannot succeed without it, however the site delivers."""
+    sections: Sections | None = None
+    """The parts that are wanted; None is the whole."""
+    wait_sec: int = 0
+    """How long to wait for something that has yet to begin."""
 
 
 def base(config: EngineConfig) -> dict[str, Any]:
@@ -85,11 +101,23 @@ def base(config: EngineConfig) -> dict[str, Any]:
         "proxy": "",
         "ffmpeg_location": config.tools.directory,
         "js_runtimes": _js_runtimes(config.js_runtime),
-        "outtmpl": {"default": f"{STEM}.%(ext)s"},
+        "external_downloader_args": {"ffmpeg_i": ["-protocol_whitelist", NETWORK_PROTOCOLS]},
+        "outtmpl": names(STEM),
     }
 
 
-def plan(options: MediaOptions, filesize_max_bytes: int) -> Plan:
+def names(stem: str) -> dict[str, str]:
+    """The output templates. Whatever a site calls its item, it names no file."""
+    return {"default": f"{stem}.%(ext)s", "chapter": f"{stem}.{CHAPTER}.%(ext)s"}
+
+
+def plan(
+    options: MediaOptions,
+    filesize_max_bytes: int,
+    *,
+    allow_reencode: bool = True,
+    sponsorblock_api: str = SPONSORBLOCK_API,
+) -> Plan:
     """What this job adds."""
     params: dict[str, Any] = {
         "format": _format(options),
@@ -99,12 +127,78 @@ def plan(options: MediaOptions, filesize_max_bytes: int) -> Plan:
     }
     if not wants_audio(options):
         params["merge_output_format"] = _MERGED.get(options.video_format, f"{options.video_format}/mkv")
-    return Plan(params, _steps(options), wants_audio(options) or options.embed_metadata)
+    params |= _subtitle_params(options) | _sidecar_params(options) | _live_params(options)
+    media_step = (
+        _audio_step(options)
+        if wants_audio(options)
+        else _container_step(options, allow_reencode=allow_reencode)
+    )
+    return Plan(
+        params,
+        (*_first_steps(options, sponsorblock_api), media_step, *_last_steps(options)),
+        _needs_ffmpeg(options),
+        parse(options.download_sections) if options.download_sections else None,
+        options.wait_for_video_sec or 0,
+    )
 
 
-def wants_audio(options: MediaOptions) -> bool:
-    """Whether only the sound is wanted."""
-    return options.audio_only or options.quality == "audio"
+def _needs_ffmpeg(options: MediaOptions) -> bool:
+    return bool(
+        wants_audio(options)
+        or options.embed_metadata
+        or options.embed_chapters
+        or options.embed_subtitles
+        or options.embed_thumbnail
+        or options.split_chapters
+        or options.sponsorblock_remove
+        or options.download_sections
+    )
+
+
+def _subtitle_params(options: MediaOptions) -> dict[str, Any]:
+    """Where they are only to be embedded, they are the manual ones, and the files do not stay."""
+    if not _wants_subtitles(options):
+        return {}
+    return {
+        "writesubtitles": options.download_subtitles or not options.auto_subtitles,
+        "writeautomaticsub": options.auto_subtitles,
+        "subtitleslangs": list(options.subtitle_languages),
+        "subtitlesformat": f"{_subtitle_format(options)}/vtt/srt/ass/ttml/best",
+    }
+
+
+def _sidecar_params(options: MediaOptions) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    if options.write_thumbnail or options.embed_thumbnail or options.all_thumbnails:
+        params["writethumbnail"] = True
+        params["write_all_thumbnails"] = options.all_thumbnails
+    if options.write_info_json:
+        params |= {"writeinfojson": True, "clean_infojson": True}
+    if options.write_description:
+        params["writedescription"] = True
+    if options.write_comments:
+        params["getcomments"] = True
+        params["extractor_args"] = {"youtube": {"max_comments": [str(COMMENTS_MAX)]}}
+    return params
+
+
+def _live_params(options: MediaOptions) -> dict[str, Any]:
+    params: dict[str, Any] = {}
+    if options.live_from_start:
+        params["live_from_start"] = True
+    if options.wait_for_video_sec:
+        # Extractors return an item without formats only where this is set. The waiting is the loader's.
+        params["wait_for_video"] = (1, WAIT_STEP_SEC_MAX)
+    return params
+
+
+def _wants_subtitles(options: MediaOptions) -> bool:
+    return options.download_subtitles or options.auto_subtitles or options.embed_subtitles
+
+
+def _subtitle_format(options: MediaOptions) -> str:
+    kept = options.download_subtitles or options.auto_subtitles
+    return options.subtitle_format if kept or options.video_format != "webm" else "vtt"
 
 
 def _format(options: MediaOptions) -> str:
@@ -122,22 +216,49 @@ def _format_sort(options: MediaOptions) -> list[str]:
     return ["lang", f"res:{height}" if height else "res", *(["fps", *codecs] if codecs else [])]
 
 
-def _steps(options: MediaOptions) -> tuple[Step, ...]:
-    """The postprocessors in the order in which they work together."""
-    container = Step("Container", {"preferedformat": options.video_format})
-    steps = [_audio_step(options) if wants_audio(options) else container]
-    if options.embed_metadata:
-        steps.append(
-            Step("FFmpegMetadata", {"add_metadata": True, "add_chapters": True, "add_infojson": False})
-        )
+def _first_steps(options: MediaOptions, sponsorblock_api: str) -> tuple[Step, ...]:
+    """What is done before the media are downloaded."""
+    steps = []
+    if options.sponsorblock_remove:
+        asked = {"categories": list(options.sponsorblock_remove), "api": sponsorblock_api}
+        steps.append(Step("SponsorBlock", asked, "after_filter"))
+    if _wants_subtitles(options):
+        steps.append(Step("FFmpegSubtitlesConvertor", {"format": _subtitle_format(options)}, "before_dl"))
+    if options.thumbnail_format is not None:
+        steps.append(Step("FFmpegThumbnailsConvertor", {"format": options.thumbnail_format}, "before_dl"))
+    if options.write_comments:
+        steps.append(Step("Comments", {}, "before_dl"))
     return tuple(steps)
+
+
+def _last_steps(options: MediaOptions) -> tuple[Step, ...]:
+    """What is done with the finished file, in the order in which the steps work together."""
+    steps = []
+    if options.sponsorblock_remove:
+        steps.append(Step("ModifyChapters", {"remove_sponsor_segments": list(options.sponsorblock_remove)}))
+    if options.embed_metadata or options.embed_chapters:
+        kinds = {"add_metadata": options.embed_metadata, "add_chapters": True, "add_infojson": False}
+        steps.append(Step("FFmpegMetadata", kinds))
+    if options.embed_subtitles:
+        kept = options.download_subtitles or options.auto_subtitles
+        steps.append(Step("FFmpegEmbedSubtitle", {"already_have_subtitle": kept}))
+    if options.embed_thumbnail:
+        kept = options.write_thumbnail or options.all_thumbnails
+        steps.append(Step("EmbedThumbnail", {"already_have_thumbnail": kept}))
+    if options.split_chapters:
+        steps.append(Step("FFmpegSplitChapters", {}))
+    return tuple(steps)
+
+
+def _container_step(options: MediaOptions, *, allow_reencode: bool) -> Step:
+    return Step("Container", {"preferedformat": options.video_format, "reencode": allow_reencode})
 
 
 def _audio_step(options: MediaOptions) -> Step:
     codec = options.audio_format
     lossless = _BEST.get(codec, "0") is None
     quality = _BEST.get(codec, "0") if lossless or options.audio_quality == "best" else options.audio_quality
-    name = "AacAudio" if codec == "aac" else "FFmpegExtractAudio"
+    name = "AacAudio" if codec == "aac" else "Audio"
     return Step(name, {"preferredcodec": codec, "preferredquality": quality})
 
 

@@ -77,7 +77,12 @@ def _attempt(
     """Download. Whatever goes wrong becomes a fault."""
     limit = child.filesize_max_bytes(assignment, config)
     try:
-        plan = params.plan(assignment.options, limit)
+        plan = params.plan(
+            assignment.options,
+            limit,
+            allow_reencode=config.allow_reencode,
+            sponsorblock_api=config.sponsorblock_api,
+        )
         _require_tools(plan, config)
         loader = make_loader()
         loader.adopt(plan, reporter)
