@@ -48,6 +48,7 @@ FORMAT_SETS = {
     "bare": ("bare",),
     "unmergeable": ("garbage-video", "garbage-audio"),
     "unconvertible": ("garbage",),
+    "trap": ("trap",),
     "odd": ("odd",),
     "odd+18": ("odd", "18"),
     "none": (),
@@ -233,6 +234,7 @@ _FORMATS: dict[str, tuple[str, Json]] = {
     "249": ("opus", {**_SOUND, "acodec": "opus", "asr": 48_000}),
     "bare": ("small", {}),
     "garbage": ("garbage", {}),
+    "trap": ("small", {"protocol": "http"}),
     "garbage-video": ("garbage", {"height": 360, "vcodec": _AVC, **_SILENT}),
     "garbage-audio": ("garbage", _SOUND),
 }

@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,6 +17,17 @@ SCHEMES = frozenset({"http", "https", "ws", "wss", "data"})
 _TAG = re.compile(r"[A-Za-z0-9][\w.-]{0,49}", re.ASCII)
 _EXTENSION = re.compile(r"[A-Za-z0-9]{1,10}", re.ASCII)
 _UNFIT = re.compile(r"[^\w-]+", re.ASCII)
+
+
+_SCRIPT = re.compile(rb"\s*(#EXTM3U|ffconcat|<\?xml|<MPD)")
+"""How files begin by which ffmpeg is led to other files: playlists, lists to be joined, manifests."""
+
+_XML = frozenset({".ttml", ".dfxp", ".tt", ".xml", ".srv1", ".srv2", ".srv3"})
+"""Subtitles, which yt-dlp converts by itself."""
+
+
+class NoMedia(Exception):
+    """The address answers with something that is no video and no audio, or with an empty list."""
 
 
 class ProtocolNotAllowed(Exception):
@@ -66,6 +78,14 @@ def without_cookies(value: Any) -> Any:
             key: without_cookies(one) for key, one in value.items() if key not in ("cookies", "http_headers")
         }
     return [without_cookies(one) for one in value] if isinstance(value, list) else value
+
+
+def refuse_script(path: Path) -> None:
+    """See that what was downloaded is no list of other files, which ffmpeg would read. Raises `NoMedia`."""
+    if path.is_file() and path.suffix not in _XML:
+        with path.open("rb") as file:
+            if _SCRIPT.match(file.read(256).removeprefix(b"\xef\xbb\xbf")):
+                raise NoMedia
 
 
 class Ranges:

@@ -23,7 +23,7 @@ from yt_dlp.utils import MEDIA_EXTENSIONS, PlaylistEntries, ReExtractInfo
 
 from umd.engine import params, plugins, pulse, resume
 from umd.engine.config import EngineConfig
-from umd.engine.items import Ranges, admit, is_to_come, without_cookies
+from umd.engine.items import NoMedia, Ranges, admit, is_to_come, refuse_script, without_cookies
 from umd.engine.metadata import count, metadata
 from umd.engine.params import STEM, Plan
 from umd.engine.patience import Patience
@@ -48,10 +48,6 @@ class ManyItems(Exception):
     """The address is a list of more than one item."""
 
 
-class NoMedia(Exception):
-    """The address answers with something that is no video and no audio, or with an empty list."""
-
-
 class Oversized(Exception):
     """The site says that the item is larger than allowed."""
 
@@ -66,7 +62,7 @@ class Voice:
 
     def debug(self, message: str) -> None:
         # yt-dlp sends its ordinary lines here, too.
-        if not message.startswith("[debug] "):
+        if not str(message).startswith("[debug] "):
             self.info(message)
 
     def info(self, message: str) -> None:
@@ -78,7 +74,9 @@ class Voice:
     def error(self, message: str) -> None:
         self._say("error", message)
 
-    def _say(self, level: Any, message: str) -> None:
+    def _say(self, level: Any, message: object) -> None:
+        # Now and then yt-dlp warns with an exception in the place of a text.
+        message = str(message)
         self.over_limit = self.over_limit or "larger than max-filesize" in message
         if self.reporter is not None:
             self.reporter.say(level, message)
@@ -196,9 +194,12 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         # yt-dlp would compare each fragment with it; what they come to, RLIMIT_FSIZE sees.
         self.params["max_filesize"] = None if issubclass(kind, FragmentFD) else self._filesize_max
         if self._reporter is None or kind is not FFmpegFD:
-            return self._resume(name, info, *arguments, **keywords)
-        with pulse.beating(pulse.Growth(f"{name}.part", info, self._on_progress)):
-            return super().dl(name, info, *arguments, **keywords)
+            done = self._resume(name, info, *arguments, **keywords)
+        else:
+            with pulse.beating(pulse.Growth(f"{name}.part", info, self._on_progress)):
+                done = super().dl(name, info, *arguments, **keywords)
+        refuse_script(Path(name))
+        return done
 
     def _resume(self, name: str, info: Any, *arguments: Any, **keywords: Any) -> Any:
         """Go on with what is there. Where nothing can follow it (416), it is whole or wrong: begin anew.
