@@ -10,7 +10,7 @@ from scripts import settings_docs
 from umd.api import problems
 from umd.api.routes import ROUTES
 from umd.domain.events import AnyJobEvent
-from umd.domain.faults import RETRYABLE
+from umd.domain.faults import KINDS
 from umd.domain.naming import VARIABLES
 from umd.domain.options import DownloadRequest
 
@@ -50,11 +50,21 @@ def test_every_error_code_is_documented_and_no_other() -> None:
 
 
 def test_every_fault_is_documented_with_whether_it_is_retried() -> None:
-    documented = dict(
-        re.findall(r"^\| `(\w+)` \| (yes|no) \|", section("Codes of a failed download"), re.MULTILINE)
+    rows = re.findall(
+        r"^\| `(\w+)` \| (yes|no) \| (.+) \|$", section("Codes of a failed download"), re.MULTILINE
     )
 
-    assert documented == {code: "yes" if retryable else "no" for code, retryable in RETRYABLE.items()}
+    assert rows == [(code, "yes" if kind.retryable else "no", kind.hint) for code, kind in KINDS.items()]
+
+
+def test_every_field_of_a_request_is_documented() -> None:
+    documented = first_column("A download request")
+
+    assert set(DownloadRequest.__struct_fields__) - documented == {
+        "cookies_id",
+        "webhook_url",
+        "webhook_events",
+    }
 
 
 def test_every_documented_field_exists() -> None:

@@ -60,7 +60,9 @@ KINDS = MappingProxyType(
             False, "The operator has to install ffmpeg with ffprobe; without it ask for no processing."
         ),
         "address_not_allowed": Kind(
-            False, "The operator may permit addresses that are not public with UMD_ALLOW_ADDRESSES."
+            False,
+            "It led to an address inside a network, or to a port that no media is served from; the operator "
+            "may permit them with UMD_ALLOW_ADDRESSES and UMD_ALLOWED_PORTS.",
         ),
         "domain_not_allowed": Kind(False, "The operator of this server does not permit this site."),
         "worker_crashed": Kind(True, "Try again; if it repeats, tell the operator."),
