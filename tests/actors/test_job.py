@@ -6,7 +6,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.actors.world import GOOD, Crash, Hang, Pause, Step, World, Write, running
+from tests.actors.world import GOOD, Crash, Hang, Pause, Record, Step, World, Write, running
 from tests.domain.builders import LIMITS, METADATA, NETWORK, PRIVATE
 from tests.virtual import run_virtual
 from umd.clock import SECOND
@@ -291,6 +291,57 @@ def test_a_paused_job_goes_on_with_its_partial_file(tmp_path: Path) -> None:
 
             job = await world.until(job_id, *FINAL)
             assert (job.state, job.attempt) == (State.COMPLETED, 2)
+
+    run_virtual(main())
+
+
+LIVE = msgspec.structs.replace(METADATA, is_live=True)
+
+
+def recording(*after: Step) -> tuple[Step, ...]:
+    return (Extracted(LIVE), Entered(Progress("downloading")), Record(), *after)
+
+
+def test_a_pause_of_a_live_recording_publishes_what_was_recorded(tmp_path: Path) -> None:
+    async def main() -> None:
+        steps = recording(Write("media.mp4", b"film"), Finished(main="media.mp4"))
+        async with running(tmp_path, prepare=script(steps)) as world:
+            job_id = await world.submit()
+            await world.jobs.when(job_id, lambda job: job.metadata is not None)
+            await world.dispatcher.execute(c.PauseDownload(job_id))
+
+            job = await world.until(job_id, *FINAL)
+            assert (job.state, len(job.files), job.stop_intent) == (State.COMPLETED, 1, None)
+            assert (tmp_path / job.files[0].path).read_bytes() == b"film"
+
+    run_virtual(main())
+
+
+def test_a_recording_that_cannot_be_ended_well_is_paused_as_others_are(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, prepare=script(recording(Hang()))) as world:
+            job_id = await world.submit()
+            await world.jobs.when(job_id, lambda job: job.metadata is not None)
+            await world.dispatcher.execute(c.PauseDownload(job_id))
+
+            assert (await world.until(job_id, State.PAUSED)).files == ()
+
+    run_virtual(main())
+
+
+def test_a_cancel_cuts_the_end_of_a_recording_short(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path, prepare=script(recording(Hang()))) as world:
+            job_id = await world.submit()
+            await world.jobs.when(job_id, lambda job: job.metadata is not None)
+            began = world.clock.now()
+            await world.dispatcher.execute(c.PauseDownload(job_id))
+            await world.dispatcher.execute(c.CancelDownload(job_id))
+
+            assert (await world.until(job_id, *FINAL)).state is State.CANCELLED
+            assert world.clock.now() - began < 10 * SECOND
+            await world.idle()
+            assert temp_is_empty(world)
 
     run_virtual(main())
 

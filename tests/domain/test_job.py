@@ -25,6 +25,7 @@ from tests.domain.builders import (
 from umd.clock import SECOND, instant, micros
 from umd.domain import commands as c
 from umd.domain import events as e
+from umd.domain.faults import fault
 from umd.domain.job import FINAL, State, decide, evolve, time_left
 from umd.errors import IdempotencyKeyReused, InvalidState, NotFound, Refused, StaleAttempt
 
@@ -281,6 +282,44 @@ def test_waits_before_retries_grow_and_are_the_same_in_every_replay() -> None:
     assert waits == sorted(waits) == [wait(failures) for failures in range(4)]
     assert 3.75 * SECOND <= waits[0] <= 6.25 * SECOND
     assert wait(19) <= 3_600 * 1.25 * SECOND
+
+
+def first_wait(error: e.Fault) -> float:
+    (event,) = decide(job_in(State.RUNNING), c.FailAttempt(JOB_ID, 1, error), AT)
+    assert isinstance(event, e.JobRetrying)
+    return (micros(event.retry_at) - AT) / SECOND
+
+
+def test_some_faults_are_waited_for_longer_and_a_site_may_name_the_time() -> None:
+    quick = first_wait(NETWORK)
+
+    assert first_wait(fault("rate_limited_by_site", "Slow down.")) == pytest.approx(6 * quick)
+    assert first_wait(fault("rate_limited_by_site", "Slow down.", 600)) == 600
+    assert first_wait(fault("network", "Later.", 1)) == quick
+    assert first_wait(fault("network", "Much later.", 100_000)) == 3_600
+
+
+@pytest.mark.parametrize("code", ["blocked_by_site", "postprocessing_failed"])
+def test_some_faults_are_final_when_they_come_twice_in_a_row(code: str) -> None:
+    error = fault(code, "No.")
+    (first,) = decide(job_in(State.RUNNING), c.FailAttempt(JOB_ID, 1, error), AT)
+    again = job_after(QUEUED, STARTED, first, e.JobStarted(2, "2026.10.26"))
+    (second,) = decide(again, c.FailAttempt(JOB_ID, 2, error), AT)
+    (other,) = decide(again, c.FailAttempt(JOB_ID, 2, NETWORK), AT)
+
+    assert isinstance(first, e.JobRetrying)
+    assert isinstance(second, e.JobFailed)
+    assert isinstance(other, e.JobRetrying)
+
+
+def test_a_pause_that_ended_a_live_recording_completes_it_and_a_cancel_does_not() -> None:
+    ended = c.CompleteAttempt(JOB_ID, 1, (FILE,), DONE, live_ended=True)
+
+    paused = decide(job_after(QUEUED, STARTED, e.JobStopping("pause")), ended, AT)
+    cancelled = decide(job_after(QUEUED, STARTED, e.JobStopping("cancel")), ended, AT)
+
+    assert [type(event) for event in paused] == [e.JobFile, e.JobCompleted]
+    assert [type(event) for event in cancelled] == [e.JobCancelled]
 
 
 def test_an_interrupted_attempt_uses_up_no_retry_and_no_time() -> None:

@@ -122,3 +122,50 @@ def test_what_is_unfinished_or_foreign_is_no_result(volume: Volume) -> None:
     (folder / "media.lnk").symlink_to("/etc/hostname")
 
     assert [source.path.name for source in sources(folder, "media.mp4")] == ["media.mp4"]
+
+
+def test_each_file_has_its_kind(volume: Volume) -> None:
+    folder = volume.working_folder("j1")
+    kinds = {
+        "media.mp4": "media",
+        "media-2.mp4": "media",
+        "media.en.srt": "subtitle",
+        "media.zh-Hans.vtt": "subtitle",
+        "media.live_chat.json": "subtitle",
+        "media.00-small.webp": "thumbnail",
+        "media.info.json": "info_json",
+        "media.comments.json": "comments",
+        "media.description": "description",
+        "media.chapter-012.mp4": "chapter",
+    }
+    for name in kinds:
+        (folder / name).write_bytes(b"x")
+
+    assert {source.path.name: source.kind for source in sources(folder, "media.mp4")} == kinds
+
+
+def test_the_main_file_is_media_whatever_it_is_called(volume: Volume) -> None:
+    folder = volume.working_folder("j1")
+    (folder / "media.jpg").write_bytes(b"x")
+
+    assert [source.kind for source in sources(folder, "media.jpg")] == ["media"]
+
+
+def test_no_two_files_of_a_result_have_one_path(volume: Volume) -> None:
+    folder = volume.working_folder("j1")
+    long = "x" * 60
+    for name in (
+        "media.mp4",
+        "media.a b.srt",
+        "media.a_b.srt",
+        "media.A_B.srt",
+        f"media.{long}1.srt",
+        f"media.{long}2.srt",
+    ):
+        (folder / name).write_bytes(name.encode())
+
+    files = volume.publish("j1", PLACE, sources(folder, "media.mp4"))
+
+    assert len({file.path.casefold() for file in files}) == 6
+    assert all((volume.root / file.path).is_file() for file in files)
+    assert {file.format for file in files} == {"mp4", "srt"}

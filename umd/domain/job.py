@@ -316,7 +316,14 @@ def _started(job: Job, event: e.JobStarted, at: Micros) -> Job:
 
 def _completed(job: Job, event: e.JobCompleted, at: Micros) -> Job:
     delete_at = None if event.delete_at is None else micros(event.delete_at)
-    return replace(job, state=State.COMPLETED, progress=event.progress, delete_at=delete_at, ended_at=at)
+    return replace(
+        job,
+        state=State.COMPLETED,
+        stop_intent=None,
+        progress=event.progress,
+        delete_at=delete_at,
+        ended_at=at,
+    )
 
 
 def _failed(job: Job, event: e.JobFailed, at: Micros) -> Job:

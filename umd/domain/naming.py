@@ -39,7 +39,7 @@ _MISSING = "NA"
 _VARIABLE = re.compile(r"\{([^{}]*)\}")
 _UNSAFE = re.compile(r'[/\\:*?"<>|]')
 _DEVICE = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)", re.IGNORECASE)
-_EXTENSION = re.compile(r"[a-z0-9]{1,10}")
+_EXTENSION = re.compile(r"[a-z0-9]{1,11}")
 
 
 class Place(msgspec.Struct, frozen=True):
