@@ -29,6 +29,8 @@ KINDS = {
     "audio": "audio.m4a",
     "opus": "audio.webm",
     "mp3": "audio.mp3",
+    "rich": "rich.m4a",
+    "rich-mp3": "rich.mp3",
     "1mb": "1mb.mp4",
     "50mb": "50mb.mp4",
     "garbage": "garbage.mp4",

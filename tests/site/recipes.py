@@ -49,6 +49,9 @@ def encodes() -> Iterator[str]:
     yield f"{_pattern('426x240', CLIP_SEC)} {vp9} -an video-240p.webm"
     yield f"-f lavfi -i sine=660:d={CLIP_SEC} -c:a libopus -b:a 48k audio.webm"
     yield f"-f lavfi -i sine=550:d={CLIP_SEC} -c:a libmp3lame -b:a 64k audio.mp3"
+    noise = f"-f lavfi -i anoisesrc=d={CLIP_SEC}:a=0.3"
+    yield f"{noise} -ac 2 -c:a aac -b:a 256k {_FAST} rich.m4a"
+    yield f"{noise} -ac 2 -c:a libmp3lame -b:a 256k rich.mp3"
     for name, size in (("small", "320x180"), ("large", "1280x720")):
         for ext in ("jpg", "png"):
             yield f"-f lavfi -i testsrc2=s={size} -frames:v 1 -update 1 images/{name}.{ext}"

@@ -45,6 +45,10 @@ _CODECS = {
 }
 """Preferred codecs, so that a container mostly needs no encoding. They rank below the height."""
 
+_SEEKABLE = ("acodec:aac",)
+"""Preferred for a section where the container has no preference: in WebM sound is found only at its
+clusters, which are up to ten seconds long."""
+
 _MERGED = {"mp4": "mp4", "mkv": "mkv"}
 """These take any codec that sites use. The others are merged by way of mkv where the codecs do not fit."""
 
@@ -127,6 +131,9 @@ def plan(
     }
     if not wants_audio(options):
         params["merge_output_format"] = _MERGED.get(options.video_format, f"{options.video_format}/mkv")
+    elif options.download_sections:
+        # Sound is cheap to encode, and then the cut is exact. Video is cut at its key frames.
+        params["force_keyframes_at_cuts"] = True
     params |= _subtitle_params(options) | _sidecar_params(options) | _live_params(options)
     media_step = (
         _audio_step(options)
@@ -212,7 +219,7 @@ def _format_sort(options: MediaOptions) -> list[str]:
     if wants_audio(options):
         return []
     height = _HEIGHTS.get(options.quality)
-    codecs = _CODECS[options.video_format]
+    codecs = _CODECS[options.video_format] or (_SEEKABLE if options.download_sections else ())
     return ["lang", f"res:{height}" if height else "res", *(["fps", *codecs] if codecs else [])]
 
 
