@@ -121,7 +121,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     allow_request_proxy: Annotated[bool, Meta(description="a request may name a proxy of its own")] = False
     allow_endless_retention: Annotated[
         bool, Meta(description="a request may keep its files for ever, by `retention_sec: null`")
-    ] = False
+    ] = True
     sponsorblock_api: Annotated[
         str,
         Meta(pattern=r"^https?://[^/\s]+(/[^\s]*[^/\s])?$", description="where SponsorBlock is asked"),

@@ -9,7 +9,7 @@ import pytest
 from tests.actors.world import GOOD, Crash, Hang, Pause, Record, Step, World, Write, running
 from tests.domain.builders import LIMITS, METADATA, NETWORK, PRIVATE
 from tests.virtual import run_virtual
-from umd.clock import SECOND
+from umd.clock import SECOND, instant
 from umd.domain import commands as c
 from umd.domain.events import Progress
 from umd.domain.job import FINAL, State
@@ -396,5 +396,24 @@ def test_files_are_deleted_when_they_are_due(tmp_path: Path) -> None:
             assert gone.delete_at is not None
             assert 0 <= gone.files_deleted_at - gone.delete_at < SECOND
             assert not (tmp_path / "videos").exists()
+
+    run_virtual(main())
+
+
+def test_files_go_when_it_is_said_later_and_stay_when_the_deletion_is_called_off(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with running(tmp_path) as world:
+            moved, kept = await world.submit(), await world.submit()
+            for job_id in (moved, kept):
+                await world.until(job_id, State.COMPLETED)
+            later = world.clock.now() + 10 * LIMITS.retention_sec * SECOND  # type: ignore[operator]  # not None
+            await world.dispatcher.execute(c.ScheduleDeletion(moved, instant(later)))
+            await world.dispatcher.execute(c.ScheduleDeletion(kept, None))
+
+            gone = (await world.jobs.when(moved, lambda job: job.files_deleted_at is not None)).job
+            stays = world.jobs.require(kept).job
+            assert 0 <= (gone.files_deleted_at or 0) - later < SECOND
+            assert (stays.delete_at, stays.files_deleted_at) == (None, None)
+            assert (tmp_path / stays.files[0].path).is_file()
 
     run_virtual(main())

@@ -69,7 +69,7 @@ BAD: dict[str, list[object]] = {
     "retries": [-1, 21, 1.5, "1", True],
     "priority": [-11, 11, 1.5, "1", True, None],
     "timeout_sec": [59, 7_201, 60.5, "60", True],
-    "retention_sec": [-1, 31_536_001, 1.5, "1", True, None],
+    "retention_sec": [-1, 31_536_001, 1.5, "1", True],
     "webhook_url": ["", "x" * 2_049, "ftp://a.test/", "https://u:p@a.test/", 1],
     "webhook_events": ["download.completed", ["job.completed"], [1], ["download.started"] * 7],
 }
@@ -115,8 +115,8 @@ async def test_a_bad_value_is_refused_with_the_pointer_of_its_field(world: World
             ["/subtitle_languages/1", "/download_sections/1"],
         ),
         (
-            {"embed_thumbnail": True, "embed_subtitles": True, "video_format": "avi", "retention_sec": None},
-            ["/embed_subtitles", "/embed_thumbnail", "/retention_sec"],
+            {"embed_thumbnail": True, "embed_subtitles": True, "video_format": "avi"},
+            ["/embed_subtitles", "/embed_thumbnail"],
         ),
     ],
 )
@@ -150,6 +150,7 @@ async def test_what_does_not_go_together_is_refused_at_the_door(
         },
         {"sponsorblock_remove": ["sponsor", "hook"], "split_chapters": True},
         {"retention_sec": 0},
+        {"retention_sec": None},
     ],
 )
 async def test_what_goes_together_is_accepted(world: World, options: dict[str, Any]) -> None:
@@ -159,13 +160,23 @@ async def test_what_goes_together_is_accepted(world: World, options: dict[str, A
 
 
 async def test_what_the_operator_permits_is_accepted(tmp_path: Path) -> None:
-    world = World(tmp_path, permits=Permits(request_proxy=True, endless_retention=True))
+    world = World(tmp_path, permits=Permits(request_proxy=True))
     async with world.running():
-        good = await world.post({"url": URL, "proxy": "socks5h://u:p@proxy.test:1080", "retention_sec": None})
+        good = await world.post({"url": URL, "proxy": "socks5h://u:p@proxy.test:1080"})
         bad = await world.post({"url": URL, "proxy": "file:///etc/passwd"})
 
     assert good.status == 202
     assert [error["pointer"] for error in bad.json["errors"]] == ["/proxy"]
+
+
+async def test_where_nothing_may_stay_for_ever_that_is_refused(tmp_path: Path) -> None:
+    async with World(tmp_path, permits=Permits(endless_retention=False)).running() as world:
+        refused = await world.post({"url": URL, "retention_sec": None})
+        job_id = await world.completed({"videos/a.mp4": b"film"})
+        kept = await world.ask("DELETE", f"/download/{job_id}/deletion")
+
+    assert [error["pointer"] for error in refused.json["errors"]] == ["/retention_sec"]
+    assert is_problem(kept, "invalid_state", 409)
 
 
 async def test_without_ffmpeg_what_needs_it_is_refused_at_the_door(tmp_path: Path) -> None:

@@ -4,7 +4,15 @@ import msgspec
 import pytest
 
 from tests.api.world import PREFIX, URL, World, is_problem
+from umd.api.download import DeletionRequest
 from umd.api.routes import ROUTES, Route
+from umd.domain.options import DownloadRequest
+
+BODIES = {
+    DownloadRequest: b'{"url": "' + URL.encode() + b'"}',
+    DeletionRequest: b'{"delete_at": "2023-11-15T00:00:00Z"}',
+}
+"""A good body of each type."""
 
 
 def name(route: Route) -> str:
@@ -17,10 +25,7 @@ def path_of(route: Route, job_id: str = "0" * 26) -> str:
 
 def body_of(route: Route) -> bytes | None:
     """A body that the route takes."""
-    if route.body is None:
-        return None
-    needed = {"url": URL} if "url" in route.body.__struct_fields__ else {}
-    return msgspec.json.encode(needed)
+    return BODIES[route.body] if route.body else None
 
 
 def test_every_route_lies_below_the_prefix_and_is_there_once() -> None:
@@ -31,7 +36,7 @@ def test_every_route_lies_below_the_prefix_and_is_there_once() -> None:
 @pytest.mark.parametrize("route", ROUTES, ids=name)
 async def test_a_route_answers_as_the_table_says(world: World, route: Route) -> None:
     job_id = await world.submit()
-    if route.path.endswith("/files/{path:.+}"):
+    if route.path.endswith(("/files/{path:.+}", "/deletion")):
         await world.complete(job_id, {"videos/a.mp4": b"1"})
     if route.path.endswith("/retry"):
         await world.ask("DELETE", f"/download/{job_id}")
@@ -64,6 +69,7 @@ async def test_a_parameter_that_is_not_in_the_table_is_refused(world: World, rou
 
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.body], ids=name)
 async def test_a_field_that_is_not_in_the_table_is_refused(world: World, route: Route) -> None:
-    answer = await world.post({"nope": 1}, path=path_of(route))
+    headers = {"Content-Type": "application/json"}
+    answer = await world.ask(route.method, path_of(route), data=b'{"nope": 1}', headers=headers)
 
     assert "/nope" in [error["pointer"] for error in answer.json["errors"]]

@@ -55,6 +55,7 @@ COMMANDS: dict[type[c.JobCommand], c.Command] = {
         c.ResumeDownload(JOB_ID),
         c.RetryDownload(JOB_ID),
         c.ConfirmStopped(JOB_ID, 1, PROGRESS),
+        c.ScheduleDeletion(JOB_ID, instant(AT + 60 * SECOND)),
         c.RecordFilesDeleted(JOB_ID, "retention"),
     )
 }

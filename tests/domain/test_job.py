@@ -166,6 +166,16 @@ TABLE: dict[type[c.JobCommand], dict[State | None, object]] = {
         State.FAILED: ("job.retrying",),
         State.CANCELLED: ("job.retrying",),
     },
+    c.ScheduleDeletion: {
+        None: MISSING,
+        State.QUEUED: REFUSED,
+        State.RUNNING: REFUSED,
+        State.STOPPING: REFUSED,
+        State.PAUSED: REFUSED,
+        State.COMPLETED: ("job.deletion_scheduled",),
+        State.FAILED: REFUSED,
+        State.CANCELLED: REFUSED,
+    },
     c.RecordFilesDeleted: {
         None: MISSING,
         State.QUEUED: REFUSED,
@@ -320,6 +330,22 @@ def test_a_pause_that_ended_a_live_recording_completes_it_and_a_cancel_does_not(
 
     assert [type(event) for event in paused] == [e.JobFile, e.JobCompleted]
     assert [type(event) for event in cancelled] == [e.JobCancelled]
+
+
+def test_a_deletion_is_put_off_or_called_off_until_it_is_done() -> None:
+    job = job_in(State.COMPLETED)
+    later, kept = instant(AT + 99 * SECOND), c.ScheduleDeletion(JOB_ID, None)
+
+    put_off = decide(job, c.ScheduleDeletion(JOB_ID, later), AT)
+    past = decide(job, c.ScheduleDeletion(JOB_ID, instant(AT - SECOND)), AT)
+
+    assert put_off == (e.JobDeletionScheduled(later),)
+    assert past == (e.JobDeletionScheduled(instant(AT)),), "what is past means now"
+    assert evolve(job, put_off[0], AT).delete_at == AT + 99 * SECOND
+    assert decide(job, kept, AT) == (e.JobDeletionScheduled(None),)
+    assert decide(evolve(job, e.JobDeletionScheduled(None), AT), kept, AT) == ()
+    with pytest.raises(InvalidState):
+        decide(evolve(job, e.JobFilesDeleted("retention"), AT), kept, AT)
 
 
 def test_an_interrupted_attempt_uses_up_no_retry_and_no_time() -> None:

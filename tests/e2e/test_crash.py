@@ -180,7 +180,7 @@ async def test_a_port_that_is_taken_is_said_in_one_line(tmp_path: Path, site: Si
 
 
 async def test_files_go_when_their_retention_ends_also_after_a_restart(tmp_path: Path, site: Site) -> None:
-    async with running(tmp_path, allow_endless_retention=True) as service:
+    async with running(tmp_path) as service:
         soon = await service.download(site.url("/media/small/soon.mp4"), retention_sec=1)
         kept = await service.download(site.url("/media/small/kept.mp4"), retention_sec=None)
         late = await service.download(site.url("/media/small/late.mp4"), retention_sec=3600)

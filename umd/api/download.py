@@ -27,11 +27,13 @@ from umd.domain.commands import (
     PauseDownload,
     ResumeDownload,
     RetryDownload,
+    ScheduleDeletion,
     SubmitDownload,
 )
+from umd.domain.events import Instant
 from umd.domain.job import State
 from umd.domain.options import DownloadRequest
-from umd.errors import NotFound
+from umd.errors import InvalidState, NotFound
 from umd.projections.jobs import Entry
 from umd.replay.past import job_at
 
@@ -54,6 +56,12 @@ class ShowQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """As of which position of the log; the newest where none is named."""
 
     at: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
+
+
+class DeletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """When the files of a download are to go."""
+
+    delete_at: Instant
 
 
 async def submit(request: web.Request) -> web.Response:
@@ -148,6 +156,24 @@ async def retry(request: web.Request) -> web.Response:
     """Put a failed or cancelled job back into the queue."""
     entry = await _execute(request, RetryDownload)
     return _answer(request, request.app[CONTEXT], entry, status=202)
+
+
+async def schedule_deletion(request: web.Request) -> web.Response:
+    """Let the files of a download go at another time."""
+    context = request.app[CONTEXT]
+    body = await read_body(request, DeletionRequest)
+    validation.check_deletion(body.delete_at, context.clock.now())
+    entry = await _execute(request, lambda job_id: ScheduleDeletion(job_id, body.delete_at))
+    return _answer(request, context, entry)
+
+
+async def cancel_deletion(request: web.Request) -> web.Response:
+    """Let the files of a download stay."""
+    context = request.app[CONTEXT]
+    if not context.permits.endless_retention:
+        raise InvalidState("The operator does not permit files that stay for ever.")
+    entry = await _execute(request, lambda job_id: ScheduleDeletion(job_id, None))
+    return _answer(request, context, entry)
 
 
 def job_id(request: web.Request) -> str:

@@ -119,6 +119,23 @@ ROUTES: tuple[Route, ...] = (
         WRITE_OWN,
     ),
     Route(
+        "PUT",
+        "/api/v1/download/{id}/deletion",
+        download.schedule_deletion,
+        "Let the files of a download go at another time",
+        views.DownloadResponse,
+        WRITE_OWN,
+        body=download.DeletionRequest,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/download/{id}/deletion",
+        download.cancel_deletion,
+        "Let the files of a download stay",
+        views.DownloadResponse,
+        WRITE_OWN,
+    ),
+    Route(
         "GET",
         "/api/v1/download/{id}/logs",
         job_logs.logs,

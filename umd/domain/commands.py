@@ -2,7 +2,7 @@
 
 import msgspec
 
-from umd.domain.events import DeletionReason, Fault, File, Limits, LogLine, Metadata, Progress
+from umd.domain.events import DeletionReason, Fault, File, Instant, Limits, LogLine, Metadata, Progress
 from umd.domain.options import DownloadRequest
 
 
@@ -101,6 +101,12 @@ class ConfirmStopped(Report, frozen=True, tag="ConfirmStopped"):
     progress: Progress | None = None
 
 
+class ScheduleDeletion(JobCommand, frozen=True, tag="ScheduleDeletion"):
+    """Let the job's files go at another time; None keeps them."""
+
+    delete_at: Instant | None
+
+
 class RecordFilesDeleted(JobCommand, frozen=True, tag="RecordFilesDeleted"):
     """The job's files were deleted."""
 
@@ -121,6 +127,7 @@ AnyJobCommand = (
     | ResumeDownload
     | RetryDownload
     | ConfirmStopped
+    | ScheduleDeletion
     | RecordFilesDeleted
 )
 

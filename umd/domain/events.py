@@ -225,6 +225,12 @@ class JobResumed(JobEvent, frozen=True, tag="job.resumed"):
     """A paused job is back in the queue."""
 
 
+class JobDeletionScheduled(JobEvent, frozen=True, tag="job.deletion_scheduled"):
+    """The files go at another time than was said when they were complete; None: they stay."""
+
+    delete_at: Instant | None
+
+
 class JobFilesDeleted(JobEvent, frozen=True, tag="job.files_deleted"):
     """The files of a completed job are gone."""
 
@@ -246,6 +252,7 @@ AnyJobEvent = (
     | JobCancelled
     | JobPaused
     | JobResumed
+    | JobDeletionScheduled
     | JobFilesDeleted
 )
 

@@ -107,6 +107,8 @@ def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ..
             return _resume(job)
         case c.RetryDownload():
             return _retry(job, at)
+        case c.ScheduleDeletion():
+            return _schedule_deletion(job, command, at)
         case c.RecordFilesDeleted():
             return _files_deleted(job, command)
         case c.RecordMetadata():
@@ -196,6 +198,15 @@ def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
             raise _refused(job, "be retried")
 
 
+def _schedule_deletion(job: Job, command: c.ScheduleDeletion, at: Micros) -> tuple[e.Event, ...]:
+    if job.state is not State.COMPLETED or job.files_deleted_at is not None:
+        raise _refused(job, "have its files' deletion changed, for it has none")
+    wanted = None if command.delete_at is None else max(micros(command.delete_at), at)
+    if wanted == job.delete_at:
+        return ()
+    return (e.JobDeletionScheduled(None if wanted is None else instant(wanted)),)
+
+
 def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.Event, ...]:
     if job.state is not State.COMPLETED:
         raise _refused(job, "have its files deleted")
@@ -281,6 +292,8 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
             return replace(_at_rest(job, State.PAUSED, event.progress), spent=_spent(job, at))
         case e.JobResumed():
             return replace(job, state=State.QUEUED)
+        case e.JobDeletionScheduled():
+            return replace(job, delete_at=None if event.delete_at is None else micros(event.delete_at))
         case e.JobFilesDeleted():
             return replace(job, files_deleted_at=at)
 

@@ -32,6 +32,7 @@ Section = Annotated[str, Meta(min_length=1, max_length=200)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 PathTemplate = Annotated[str, Meta(min_length=1, max_length=512)]
 
+RETENTION_SEC_MAX = 31_536_000
 DEFAULT_TEMPLATE = "videos/{safe_title}-{id}.{ext}"
 
 
@@ -71,7 +72,7 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     retries: Annotated[int, Meta(ge=0, le=20)] | None = None
     priority: Annotated[int, Meta(ge=-10, le=10)] = 0
     timeout_sec: Annotated[int, Meta(ge=60, le=7_200)] | None = None
-    retention_sec: Annotated[int, Meta(ge=0, le=31_536_000)] | msgspec.UnsetType | None = msgspec.UNSET
+    retention_sec: Annotated[int, Meta(ge=0, le=RETENTION_SEC_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
     webhook_url: Url | None = None
     webhook_events: Annotated[tuple[WebhookEvent, ...], Meta(max_length=6)] | None = None
 

@@ -1,11 +1,13 @@
 """The rules for a request that its types cannot say."""
 
 from collections.abc import Iterator
+from datetime import datetime
 
 import msgspec
 
+from umd.clock import SECOND, Micros, micros
 from umd.domain import naming, sections, selectors, urls
-from umd.domain.options import DownloadRequest, MediaOptions, wants_audio
+from umd.domain.options import RETENTION_SEC_MAX, DownloadRequest, MediaOptions, wants_audio
 from umd.errors import FieldError, InvalidInput
 
 SUBTITLE_CONTAINERS = frozenset({"mp4", "mkv", "webm"})
@@ -32,13 +34,19 @@ class Permits(msgspec.Struct, frozen=True, kw_only=True):
     ffmpeg: bool = True
     """Whether ffmpeg and ffprobe are both there."""
     request_proxy: bool = False
-    endless_retention: bool = False
+    endless_retention: bool = True
 
 
 def check(request: DownloadRequest, permits: Permits) -> None:
     """Hold a decoded request to the rules. Raises `InvalidInput` with one entry for each field at fault."""
     problem = urls.problem(request.url)
     hold(*([FieldError("/url", problem)] if problem else []), *option_errors(request, permits))
+
+
+def check_deletion(delete_at: datetime, now: Micros) -> None:
+    """Hold the time of a deletion to the bounds of a retention. One that is past means at once."""
+    if micros(delete_at) > now + RETENTION_SEC_MAX * SECOND:
+        raise InvalidInput(FieldError("/delete_at", "Files are kept for a year at most."))
 
 
 def hold(*errors: FieldError) -> None:
