@@ -163,10 +163,13 @@ async def test_what_the_operator_permits_is_accepted(tmp_path: Path) -> None:
     world = World(tmp_path, permits=Permits(request_proxy=True))
     async with world.running():
         good = await world.post({"url": URL, "proxy": "socks5h://u:p@proxy.test:1080"})
-        bad = await world.post({"url": URL, "proxy": "file:///etc/passwd"})
+        bad = [
+            await world.post({"url": URL, "proxy": proxy})
+            for proxy in ("file:///etc/passwd", "https://proxy.test:1", "http://proxy.test", "socks5://a:1/x")
+        ]
 
     assert good.status == 202
-    assert [error["pointer"] for error in bad.json["errors"]] == ["/proxy"]
+    assert [error["pointer"] for answer in bad for error in answer.json["errors"]] == ["/proxy"] * 4
 
 
 async def test_where_nothing_may_stay_for_ever_that_is_refused(tmp_path: Path) -> None:

@@ -47,9 +47,9 @@ def proxy_problem(url: str) -> str | None:
         host, port = parts.hostname, parts.port
     except ValueError:
         return "This is not a valid URL."
-    if _FORBIDDEN.search(url) or parts.scheme not in ("http", "https", "socks5", "socks5h"):
-        return "A proxy is a URL that begins with http://, https://, socks5:// or socks5h://."
-    if not host or port == 0 or parts.path not in ("", "/") or parts.query or parts.fragment:
+    if _FORBIDDEN.search(url) or parts.scheme not in ("http", "socks5", "socks5h"):
+        return "A proxy is a URL that begins with http://, socks5:// or socks5h://."
+    if not host or not port or parts.path not in ("", "/") or parts.query or parts.fragment:
         return "A proxy's URL names a host and a port, and no path."
     return None
 
