@@ -292,6 +292,23 @@ def stubborn_tools(real: Tools, folder: Path) -> Tools:
     return Tools(str(folder), str(program), str(real.ffprobe), "stubborn", real.ffprobe_version)
 
 
+def talking_tools(real: Tools, folder: Path) -> Tools:
+    """An ffmpeg that writes its arguments into `argv.txt` where it works, then does what it is told."""
+    folder.mkdir(parents=True, exist_ok=True)
+    program = folder / "ffmpeg"
+    program.write_text(_TALKING.format(python=sys.executable, real=real.ffmpeg))
+    program.chmod(0o755)
+    (folder / "ffprobe").symlink_to(str(real.ffprobe))
+    return Tools(str(folder), str(program), str(real.ffprobe), "talking", real.ffprobe_version)
+
+
+_TALKING = """#!{python}
+import os, sys
+with open("argv.txt", "a") as file:
+    file.write(" ".join(sys.argv) + "\\n")
+os.execv({real!r}, sys.argv)
+"""
+
 _STUBBORN = """#!{python}
 import os, signal, sys
 if "-bsfs" in sys.argv or "-version" in sys.argv:

@@ -7,9 +7,11 @@ from pathlib import Path
 import pytest
 import pytest_asyncio
 
-from tests.engine.rig import Rig
+from tests.engine.rig import Rig, talking_tools
 from tests.site import Site
+from umd.engine import ffmpeg
 from umd.engine.loader import Loader
+from umd.engine.params import NETWORK_PROTOCOLS
 from umd.engine.postprocessors import local_only
 
 ODD = ["rtmp", "rtmps", "rtsp", "mms", "tcp", "udp", "rtp", "file", "ftp", "concat"]
@@ -56,13 +58,24 @@ async def test_of_several_formats_one_that_umd_can_fetch_is_taken(forking: Rig) 
     assert (run.finished.fault, run.metadata.height) == (None, 360)
 
 
-async def test_a_manifest_does_not_send_ffmpeg_to_another_protocol(forking: Rig, tmp_path: Path) -> None:
-    secret = tmp_path / "secret.ts"
-    secret.write_bytes((forking.site.media.root / "hls/360p/seg0.ts").read_bytes())
-    run = await forking.download(f"/hls/to/file.m3u8?to=file://{secret}", download_sections=("*0-2",))
+async def test_every_input_of_ffmpeg_is_told_what_it_may_open(site: Site, tmp_path: Path) -> None:
+    real = ffmpeg.find(tmp_path / "real")
+    async with Rig(site, tmp_path / "data", "fork", talking_tools(real, tmp_path / "bin")) as rig:
+        run = await rig.download(
+            "/site/video/told?formats=split",
+            download_sections=("*1-3",),
+            video_format="mkv",
+            embed_metadata=True,
+        )
 
-    assert run.finished.fault is not None
-    assert run.files == set()
+    calls = [line.split() for line in (run.folder / "argv.txt").read_text().splitlines()]
+    inputs = [call[at - 2 : at + 2] for call in calls for at, word in enumerate(call) if word == "-i"]
+    network = [one for one in inputs if one[3].startswith("http")]
+    local = [one for one in inputs if not one[3].startswith("http")]
+    assert [one[:2] for one in network] == [["-protocol_whitelist", NETWORK_PROTOCOLS]] * 2
+    assert local
+    assert {tuple(one[:2]) for one in local} == {("-protocol_whitelist", "file,pipe")}
+    assert not {"file", "udp", "rtp", "concat"} & set(NETWORK_PROTOCOLS.split(","))
 
 
 async def test_a_downloaded_playlist_does_not_send_ffmpeg_anywhere(forking: Rig) -> None:
