@@ -39,6 +39,8 @@ class Service:
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
         self.lines: list[dict[str, Json]] = []
+        self.tracer: tuple[str, ...] = ()
+        """The command that runs the service, where one looks on. Its process must become the service's."""
         self._settings = {
             "data_dir": data_dir,
             "port": 0,
@@ -79,6 +81,7 @@ class Service:
         settings = {f"UMD_{name.upper()}": str(value) for name, value in self._settings.items()}
         self.lines.clear()
         self._process = await asyncio.create_subprocess_exec(
+            *self.tracer,
             sys.executable,
             "-m",
             "umd",

@@ -159,12 +159,21 @@ def _write_to_pipes(descriptors: Path, data: bytes) -> None:
                 stream.write(data)
 
 
+LIMITS = {
+    psutil.RLIMIT_CORE: 0,
+    psutil.RLIMIT_FSIZE: 12_345_678,
+    psutil.RLIMIT_DATA: 2**32,
+    psutil.RLIMIT_NOFILE: 1_024,
+    psutil.RLIMIT_NPROC: 4_096,
+}
+
+
 async def test_a_child_has_limits_and_nothing_of_the_services_environment(rig: Rig) -> None:
     run = await rig.begin(f"/site/hang/env-{rig.mode}", max_filesize=12_345_678)
     await rig.site.wait_request(f"/site/api/hang/env-{rig.mode}")
     process = psutil.Process(rig.noticed("child_started")[-1].pid)
     environment = process.environ()
-    limits = {name: process.rlimit(name) for name in (psutil.RLIMIT_CORE, psutil.RLIMIT_FSIZE)}
+    limits = {name: process.rlimit(name) for name in LIMITS}
     nice, folder, group, threads = (
         process.nice(),
         process.cwd(),
@@ -176,7 +185,7 @@ async def test_a_child_has_limits_and_nothing_of_the_services_environment(rig: R
 
     assert set(environment) <= {"PATH", "LANG", "PYTHONPATH", "UMD_ENGINE", "COVERAGE_PROCESS_CONFIG"}
     assert "s3cret" not in str(environment)
-    assert limits == {psutil.RLIMIT_CORE: (0, 0), psutil.RLIMIT_FSIZE: (12_345_678, 12_345_678)}
+    assert limits == {name: (limit, limit) for name, limit in LIMITS.items()}
     assert (folder, group, threads, int(oom_score)) == (str(run.folder), process.pid, 1, 500)
     assert nice == psutil.Process().nice() + 5
 
