@@ -69,7 +69,9 @@ def prepare(assignment: Assignment, config: EngineConfig, ends: Ends) -> str:
     _redirect_streams(assignment.directory)
     _scrub_environment(assignment.directory, config)
     _limit(filesize_max_bytes(assignment, config), config.memory_max_bytes)
-    proxy = sandbox.enter(config.sandbox, socket.socket(fileno=ends.handover), _bounds(assignment, config))
+    proxy = sandbox.enter(
+        config.sandbox, socket.socket(fileno=ends.handover), bounds(config, assignment.directory)
+    )
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT, signal.SIGTERM})
     return proxy
 
@@ -142,10 +144,11 @@ def _scrub_environment(directory: str, config: EngineConfig) -> None:
     tempfile.tempdir = None
 
 
-def _bounds(assignment: Assignment, config: EngineConfig) -> sandbox.Bounds:
+def bounds(config: EngineConfig, *writable: str) -> sandbox.Bounds:
+    """What a child may open that writes to these folders."""
     programs = [os.path.dirname(os.path.realpath(one)) for one in config.programs]
     return sandbox.Bounds(
-        writable=(assignment.directory, *config.writable),
+        writable=(*writable, *config.writable),
         readable=(config.scratch, *filter(None, [config.plugin_dir]), *programs),
         private=config.data_dir,
     )

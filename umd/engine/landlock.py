@@ -4,10 +4,13 @@ Landlock (landlock(7)) takes rights away from a process by its own wish; it need
 does not name is refused.
 """
 
+import contextlib
 import ctypes
 import os
+import stat
 import struct
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from umd.engine import linux
 
@@ -21,6 +24,7 @@ _PATH_BENEATH, _NET_PORT = 1, 2
 EXECUTE, WRITE_FILE, READ_FILE, READ_DIR = 1 << 0, 1 << 1, 1 << 2, 1 << 3
 TRUNCATE, IOCTL_DEV = 1 << 14, 1 << 15
 READ = EXECUTE | READ_FILE | READ_DIR
+ALL = (1 << 16) - 1
 _FILE_RIGHTS = EXECUTE | WRITE_FILE | READ_FILE | TRUNCATE | IOCTL_DEV
 _ALL_RIGHTS = ((1, (1 << 13) - 1), (2, 1 << 13), (3, TRUNCATE), (5, IOCTL_DEV))
 """The version of the interface that brought them, and the rights to files."""
@@ -39,6 +43,24 @@ _PORT_RULE = struct.Struct("=QQ")  # rights, port
 def abi() -> int:
     """The version of the interface that this kernel has. Raises `OSError` where it has none."""
     return linux.syscall(_CREATE_RULESET, None, ctypes.c_size_t(0), _VERSION)
+
+
+class Place(NamedTuple):
+    """A folder with all below it, or a file, held open, and what may be done there."""
+
+    descriptor: int
+    rights: int
+
+
+def places(paths: Iterable[str], rights: int) -> list[Place]:
+    """These folders and files, as far as they exist: what is not there needs no permission."""
+    found = []
+    for path in dict.fromkeys(paths):
+        with contextlib.suppress(OSError):
+            descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
+            is_folder = stat.S_ISDIR(os.fstat(descriptor).st_mode)
+            found.append(Place(descriptor, rights if is_folder else rights & _FILE_RIGHTS))
+    return found
 
 
 class Ruleset:
@@ -60,21 +82,11 @@ class Ruleset:
         size = ctypes.c_size_t(len(attributes))
         self._descriptor = linux.syscall(_CREATE_RULESET, attributes, size, 0)
 
-    def allow(self, paths: Iterable[str], rights: int) -> None:
-        """Allow this below these folders, or with these files; what is not there needs no permission."""
-        for path in paths:
-            try:
-                place = os.open(path, os.O_PATH | os.O_CLOEXEC)
-            except OSError:
-                continue
-            try:
-                self._allow(place, rights if os.path.isdir(path) else rights & _FILE_RIGHTS)
-            finally:
-                os.close(place)
-
-    def allow_all(self, folder: str) -> None:
-        """Allow everything below this folder."""
-        self.allow([folder], self._files)
+    def allow(self, places: Iterable[Place]) -> None:
+        """Allow what is to be allowed there."""
+        for place in places:
+            rule = _PATH_RULE.pack(place.rights & self._files, place.descriptor)
+            linux.syscall(_ADD_RULE, self._descriptor, _PATH_BENEATH, rule, 0)
 
     def allow_connecting(self, port: int) -> None:
         """Allow TCP to this port."""
@@ -88,7 +100,3 @@ class Ruleset:
             linux.syscall(_RESTRICT_SELF, self._descriptor, 0)
         finally:
             os.close(self._descriptor)
-
-    def _allow(self, place: int, rights: int) -> None:
-        rule = _PATH_RULE.pack(rights & self._files, place)
-        linux.syscall(_ADD_RULE, self._descriptor, _PATH_BENEATH, rule, 0)

@@ -7,12 +7,10 @@ from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True) if platform.system() == "Linux" else None
 
-PR_CAPBSET_DROP = 24
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38
 
-CAPABILITIES_MAX = 64
 _SECURE_NOROOT_LOCKED = 0b1111
 """SECBIT_NOROOT and SECBIT_NO_SETUID_FIXUP with their locks: user 0 is a user like any other."""
 _CAPABILITY_VERSION_3 = 0x20080522
@@ -45,11 +43,6 @@ def give_up_privileges() -> None:
     prctl(PR_SET_NO_NEW_PRIVS, 1)
     if _is_capable():
         prctl(PR_SET_SECUREBITS, _SECURE_NOROOT_LOCKED)
-        for capability in range(CAPABILITIES_MAX):
-            try:
-                prctl(PR_CAPBSET_DROP, capability)
-            except OSError:
-                break  # the kernel knows no more of them
         header = (ctypes.c_uint32 * 2)(_CAPABILITY_VERSION_3, 0)
         call("capset", header, (ctypes.c_uint32 * 6)())
 

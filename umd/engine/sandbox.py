@@ -14,6 +14,7 @@ folder alone. This module runs in a process with one thread; the service asks fo
 import argparse
 import contextlib
 import errno
+import functools
 import os
 import platform
 import socket
@@ -33,6 +34,7 @@ LEVELS: tuple[Level, ...] = ("netns", "landlock", "proxy")
 PROXY_PORT = 3_128
 """In a network of its own a child has every port to choose from."""
 
+BACKLOG = 128
 _PROBE_SEC_MAX = 2.0
 _SYSTEM = (
     *("/bin", "/sbin", "/lib", "/lib32", "/lib64", "/usr", "/opt"),
@@ -72,6 +74,13 @@ class Bounds(msgspec.Struct, frozen=True):
     private: str = ""
 
 
+def prepare(bounds: Bounds) -> None:
+    """Do beforehand, once, what is the same for every process that is forked from this one."""
+    with contextlib.suppress(OSError):  # whoever enters will meet it again
+        _common(bounds.readable, bounds.private)
+        seccomp.compiled()
+
+
 def enter(level: Level, handover: socket.socket, bounds: Bounds) -> str:
     """Shut the calling process off; returns the URL of its proxy. Raises `OSError`.
 
@@ -79,7 +88,9 @@ def enter(level: Level, handover: socket.socket, bounds: Bounds) -> str:
     """
     if level == "netns":
         namespace.enter()
-    with handover, socket.create_server(("127.0.0.1", PROXY_PORT if level == "netns" else 0)) as listener:
+    with handover, socket.socket() as listener:
+        listener.bind(("127.0.0.1", PROXY_PORT if level == "netns" else 0))
+        listener.listen(BACKLOG)
         socket.send_fds(handover, [b"\0"], [listener.fileno()])
         port = listener.getsockname()[1]
     if platform.system() == "Linux":
@@ -103,20 +114,22 @@ def _unless_needed(level: Level) -> Iterator[None]:
 
 def _restrict_files(bounds: Bounds, port: int) -> None:
     rules = landlock.Ruleset()
-    rules.allow(_readable(bounds), landlock.READ)
-    rules.allow(_DEVICES, landlock.READ | landlock.WRITE_FILE)
-    for folder in bounds.writable:
-        rules.allow_all(folder)
+    rules.allow(_common(bounds.readable, bounds.private))
+    rules.allow(landlock.places(bounds.writable, landlock.ALL))
     rules.allow_connecting(port)
     rules.enforce()
 
 
-def _readable(bounds: Bounds) -> Iterator[str]:
-    yield from _SYSTEM
-    yield from bounds.readable
-    yield from (sys.prefix, sys.base_prefix, str(_PACKAGE))
+@functools.cache
+def _common(readable: tuple[str, ...], private: str) -> list[landlock.Place]:
+    """What every child may open. Their descriptors are inherited by those that are forked later."""
+    found = [*_SYSTEM, *readable, sys.prefix, sys.base_prefix, str(_PACKAGE)]
     # In a checkout the data may lie next to the code.
-    yield from (path for path in sys.path if not Path(bounds.private or "/").is_relative_to(path or "."))
+    found += [path for path in sys.path if not Path(private or "/").is_relative_to(path or ".")]
+    return [
+        *landlock.places(found, landlock.READ),
+        *landlock.places(_DEVICES, landlock.READ | landlock.WRITE_FILE),
+    ]
 
 
 # The probe

@@ -6,6 +6,7 @@ such a filter (io_uring), into other processes or into the kernel's own workings
 
 import ctypes
 import errno
+import functools
 import platform
 import socket
 import struct
@@ -70,13 +71,19 @@ Code = tuple[int, int, int, int]
 
 def enforce() -> None:
     """From now on no other sockets than TCP. Needs `no_new_privs`. Raises `OSError`."""
+    instructions = ctypes.create_string_buffer(compiled())
+    count = len(instructions) // _INSTRUCTION.size
+    program = struct.pack("@HP", count, ctypes.addressof(instructions))  # struct sock_fprog
+    linux.call("prctl", PR_SET_SECCOMP, MODE_FILTER, program)
+
+
+@functools.cache
+def compiled() -> bytes:
+    """The filter for this machine; it is the same for every child. Raises `OSError` where there is none."""
     machine = _MACHINES.get(platform.machine())
     if machine is None:
         raise OSError(errno.ENOSYS, f"There is no filter for {platform.machine()}.")
-    code = _code(machine)
-    instructions = ctypes.create_string_buffer(b"".join(_INSTRUCTION.pack(*line) for line in code))
-    program = struct.pack("@HP", len(code), ctypes.addressof(instructions))  # struct sock_fprog
-    linux.call("prctl", PR_SET_SECCOMP, MODE_FILTER, program)
+    return b"".join(_INSTRUCTION.pack(*line) for line in _code(machine))
 
 
 def _code(machine: _Machine) -> list[Code]:

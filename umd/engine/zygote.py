@@ -235,6 +235,7 @@ def main() -> None:
         # A forked child has only the one thread, and the locks that others held stay locked in it.
         sys.exit("umd.engine.zygote: something in this environment (a yt-dlp plugin?) started a thread.")
     config = msgspec.structs.replace(order.config, sandbox=confinement.level)
+    sandbox.prepare(child.bounds(config))
     zygote = Zygote(service, config, loader)
     _settle_memory()
     zygote.serve(control.Ready(_version(), confinement))
