@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from umd.egress import http
 from umd.egress.http import HEAD_BYTES_MAX, UNTIL_CLOSE, BadMessage, Body, Chunks, NotSpoken, Request, Target
@@ -27,6 +27,8 @@ HALF_IDLE_SEC = 30
 IDLE_CHECK_SEC = 5
 LINGER_SEC = 1
 """How long a refused client may go on sending, so that it gets to read its answer."""
+
+T = TypeVar("T")
 
 Refuse = Callable[[str, str, Target | None], None]
 
@@ -60,6 +62,7 @@ class Exchange:
         self._begun = False
         """Whether the client has been sent a part of the current answer."""
         self._moved_at = 0.0
+        self._idle: asyncio.Timeout | None = None
 
     async def run(self) -> None:
         try:
@@ -119,9 +122,11 @@ class Exchange:
         """Send a request and its body, and the client the answer; whether there may be another."""
         await origin.wire.send(asked.head)
         self._count_out(origin, len(asked.head))
-        body = None if asked.body.empty else self._go_out(origin, asked.body)
         answer = self._answer(origin, asked)
-        told, whole = await self._watch(answer, body)
+        if asked.body.empty:
+            told, whole = await self._alone(answer), True
+        else:
+            told, whole = await self._watch(answer, self._go_out(origin, asked.body))
         if not told.keep or not whole or origin.wire.has_more:
             self._drop()
         return asked.keep and told.body != UNTIL_CLOSE and whole
@@ -148,7 +153,7 @@ class Exchange:
         """Bring a body from the origin to the client, counted and at the rate."""
         pieces = _Pieces(body, PIECE_BYTES)
         while not pieces.ended and (piece := await pieces.next(origin.wire, self._meter.piece(PIECE_BYTES))):
-            self._moved_at = self._loop.time()
+            self._move()
             await self._count_in(origin, len(piece))
             await self._client.send(piece)
         if body == UNTIL_CLOSE:
@@ -158,25 +163,39 @@ class Exchange:
         """Bring a body from the client to the origin."""
         pieces = _Pieces(body, OUT_PIECE_BYTES)
         while not pieces.ended and (piece := await pieces.next(self._client, OUT_PIECE_BYTES)):
-            self._moved_at = self._loop.time()
+            self._move()
             await origin.wire.send(piece)
             self._count_out(origin, len(piece))
         if body == UNTIL_CLOSE:
             origin.wire.end()
 
+    def _move(self) -> None:
+        """Something has passed."""
+        self._moved_at = self._loop.time()
+        if self._idle is not None:
+            self._idle.reschedule(self._moved_at + IDLE_SEC)
+
+    async def _alone(self, main: Coroutine[Any, Any, T]) -> T:
+        """Run it without a task of its own. Raises `TimeoutError` when nothing moves any more."""
+        try:
+            async with asyncio.timeout(IDLE_SEC) as self._idle:
+                return await main
+        finally:
+            self._idle = None
+
     async def _watch(
         self,
-        main: Coroutine[Any, Any, Any],
-        side: Coroutine[Any, Any, None] | None,
+        main: Coroutine[Any, Any, T],
+        side: Coroutine[Any, Any, None],
         *,
         both: bool = False,
-    ) -> tuple[Any, bool]:
+    ) -> tuple[T, bool]:
         """Run both until the first has ended, or both have; what the first gave, and whether both have.
 
         Raises what either raises, and `TimeoutError` when nothing moves any more.
         """
         first = asyncio.create_task(main)
-        tasks = {first} if side is None else {first, asyncio.create_task(side)}
+        tasks: set[asyncio.Task[Any]] = {first, asyncio.create_task(side)}
         pending = tasks
         self._moved_at = self._loop.time()
         try:

@@ -116,14 +116,13 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
             self.add_post_processor(build(step, self), when=step.when)
 
     def go_through(self, proxy: str) -> None:
-        """Send every request by way of this proxy; ffmpeg is told by the parameter.
+        """Send every request by way of this proxy, or of none; ffmpeg is told by the parameter.
 
         The handlers were made with proxies of their own, each with the same ones as this object.
         """
         self.params["proxy"] = proxy
-        self.proxies["all"] = proxy
-        for handler in self._request_director.handlers.values():
-            handler.proxies["all"] = proxy
+        for proxies in (self.proxies, *(one.proxies for one in self._request_director.handlers.values())):
+            proxies["all"] = proxy or None
 
     def selector(self, words: str) -> Any:
         """The format selector of these words; those in common use are ready before the fork."""

@@ -131,8 +131,10 @@ def _rehearse(config: EngineConfig, loader: Any, address: str) -> None:
             other = Loader(config, fixup="never")
             for one, path in (*((other, path) for path in _PATHS), (loader, "media.mp4")):
                 with contextlib.suppress(Exception):  # best effort, see above
+                    one.go_through(address)  # the origin takes requests as a proxy does, too
                     one.extract_info(f"{address}/{path}")
             other.close()
         finally:
             os.chdir(where)
+            loader.go_through("")
             loader.forget_work()
