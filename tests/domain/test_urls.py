@@ -60,7 +60,3 @@ def test_any_text_is_judged_without_an_error(text: str) -> None:
 
 def test_hosts_of_one_site_share_a_lane() -> None:
     assert urls.site("https://www.Example.com/a") == urls.site("http://example.com:81/b") == "example.com"
-
-
-def test_a_redacted_url_shows_neither_user_nor_query() -> None:
-    assert urls.redacted("https://u:p@example.com/a?token=s#f") == "https://example.com/a?…"

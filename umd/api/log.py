@@ -1,4 +1,4 @@
-"""The event log as it is stored, row by row, for debugging."""
+"""The event log row by row, for debugging."""
 
 from typing import Annotated
 

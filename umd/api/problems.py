@@ -11,6 +11,7 @@ from aiohttp.typedefs import Handler
 
 from umd.api import answers
 from umd.api.request_id import REQUEST_ID
+from umd.domain import redaction
 from umd.errors import Conflict, FieldError, InvalidInput, LogFailed, UmdError
 
 CONTENT_TYPE = "application/problem+json"
@@ -171,11 +172,11 @@ def problem(
         f"urn:umd:problem:{code}",
         title,
         status,
-        _text(detail),
+        redaction.text(_text(detail)),
         code,
         request[REQUEST_ID],
         None if request.method == UNREADABLE else _text(request.rel_url.raw_path),
-        errors,
+        None if errors is None else tuple(_shown(error) for error in errors),
         retry_after,
     )
     extra = {"Content-Type": CONTENT_TYPE, **(headers or {})}
@@ -201,6 +202,11 @@ def _detail(error: web.HTTPException) -> str:
 def _note_cut(error: Exception) -> None:
     if not isinstance(error, ConnectionError):
         _log.error("http.stream_broken", exc_info=error)
+
+
+def _shown(error: FieldError) -> FieldError:
+    """An error of a field repeats what was sent."""
+    return FieldError(error.pointer, redaction.text(error.message))
 
 
 def _text(text: str) -> str:

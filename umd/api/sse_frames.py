@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 
 from umd.clock import rfc3339
+from umd.domain import redaction
 from umd.domain.events import Progress
 from umd.log import Record
 
@@ -23,9 +24,9 @@ _encode = msgspec.json.encode
 
 
 def event(record: Record) -> bytes:
-    """A stored event as it is, with whose it is and when it happened in front of its fields."""
+    """A stored event without its secrets, with whose it is and when it happened in front of its fields."""
     whose = {"request_id": record.stream.removeprefix("job-"), "at": rfc3339(record.at)}
-    return _frame(record.type, _joined(_encode(whose), record.data), record.position)
+    return _frame(record.type, _joined(_encode(whose), redaction.shown(record.data)), record.position)
 
 
 def progress(job_id: str, tick: Progress) -> bytes:

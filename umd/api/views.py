@@ -9,6 +9,7 @@ from umd.actors.admission import WaitingFor
 from umd.api import links
 from umd.api.context import Context
 from umd.clock import SECOND, Micros, rfc3339
+from umd.domain import redaction
 from umd.domain.events import Fault, File, FileKind, LogLevel, Metadata, Phase, Progress
 from umd.domain.job import ACTIVE, Job, State
 from umd.projections.jobs import Entry
@@ -182,14 +183,14 @@ def _response(
     files = [_file(file, url(file.path)) for file in job.files]
     return DownloadResponse(
         request_id=job.job_id,
-        url=job.request.url,
+        url=redaction.shown_url(job.request.url),
         status=_STATUS[job.state],
         waiting_for=waiting_for,
         retry_at=_time(job.retry_at if job.state is State.QUEUED else None),
         progress=_progress(progress),
         file_info=files[0] if files else None,
         files=files,
-        metadata=job.metadata,
+        metadata=_metadata(job.metadata),
         error=job.error,
         priority=job.request.priority,
         attempt=job.attempt,
@@ -235,6 +236,12 @@ def _file(file: File, url: str) -> FileInfo:
         sha256=file.sha256,
         kind=file.kind,
     )
+
+
+def _metadata(metadata: Metadata | None) -> Metadata | None:
+    if metadata is None or metadata.webpage_url is None:
+        return metadata
+    return msgspec.structs.replace(metadata, webpage_url=redaction.shown_url(metadata.webpage_url))
 
 
 def _duration(job: Job, now: Micros) -> float | None:

@@ -58,10 +58,3 @@ def site(url: str) -> str:
     """The lane of a URL: its host without `www.`, so that one site's jobs share one limit."""
     host = (urlsplit(url).hostname or "").rstrip(".")
     return host.removeprefix("www.")
-
-
-def redacted(url: str) -> str:
-    """A URL as a log may show it: no user, no query, no fragment."""
-    parts = urlsplit(url)
-    host = parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{parts.path}{'?…' if parts.query else ''}"

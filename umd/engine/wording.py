@@ -1,33 +1,24 @@
-"""Makes text of yt-dlp's fit to be stored and shown: no colours, no controls, no secrets of a URL."""
+"""Makes text of yt-dlp's fit to be stored and shown: no colours, no controls, no secrets."""
 
 import re
 
-from umd.domain import urls
+from umd.domain import redaction
 from umd.engine.metadata import storable
 
 LINE_CHARACTERS_MAX = 2_000
 
 _COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f]+")
-_URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://[^\s'\"<>]+")
 
 
 def readable(text: str, characters_max: int = LINE_CHARACTERS_MAX) -> str:
-    """One clean line, URLs without user, query and fragment."""
+    """One clean line without secrets."""
     cut = storable(text[: 4 * characters_max])
     plain = _BLANKS.sub(" ", _COLOURS.sub("", cut))
-    return _URL.sub(_redacted, plain).strip()[:characters_max]
+    return redaction.text(plain).strip()[:characters_max]
 
 
 def lines(text: str) -> list[str]:
     """The lines of a message, cleaned; empty ones are left out."""
     cleaned = (readable(one) for one in _COLOURS.sub("", text).splitlines())
     return [one for one in cleaned if one]
-
-
-def _redacted(found: re.Match[str]) -> str:
-    try:
-        return urls.redacted(found[0])
-    except ValueError:
-        # As of a host in broken brackets. Better no URL than one with a secret in it.
-        return found[0].partition("://")[0] + "://…"

@@ -3,11 +3,12 @@
 import msgspec
 
 from umd.clock import rfc3339
+from umd.domain import redaction
 from umd.log import Record, RowKind
 
 
 class LogRow(msgspec.Struct, frozen=True):
-    """A row; `data` is the command or the event as it was stored."""
+    """A row; `data` is the command or the event as it was stored, without its secrets."""
 
     position: int
     stream: str
@@ -32,5 +33,5 @@ def show(record: Record) -> LogRow:
         rfc3339(record.at),
         record.correlation,
         record.causation,
-        msgspec.Raw(record.data),
+        msgspec.Raw(redaction.shown(record.data)),
     )

@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 import structlog
 
-from umd.domain.urls import redacted
+from umd.domain import redaction
 
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -18,13 +18,14 @@ def configure(level: str, form: Literal["auto", "console", "json"]) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.format_exc_info,
         redact,
     ]
-    last: list[structlog.typing.Processor] = (
-        [structlog.dev.ConsoleRenderer()]
+    last: list[structlog.typing.Processor] = [
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
         if console
-        else [structlog.processors.format_exc_info, structlog.processors.JSONRenderer()]
-    )
+        else structlog.processors.JSONRenderer()
+    ]
     structlog.configure(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(LEVELS[level]),
@@ -41,9 +42,5 @@ def configure(level: str, form: Literal["auto", "console", "json"]) -> None:
 
 
 def redact(_logger: Any, _method: str, event: structlog.typing.EventDict) -> structlog.typing.EventDict:  # noqa: ANN401
-    """Show of a URL neither user nor query."""
-    for key in ("url", "target"):
-        value = event.get(key)
-        if isinstance(value, str):
-            event[key] = redacted(value)
-    return event
+    """Let no secret into a line: URLs, exceptions and what libraries say included."""
+    return {name: redaction.logged(name, value) for name, value in event.items()}
