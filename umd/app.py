@@ -7,6 +7,7 @@ import resource
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from functools import partial
 
 import structlog
 
@@ -31,8 +32,8 @@ from umd.domain.events import Limits
 from umd.domain.validation import Permits
 from umd.egress.proxy import Egress
 from umd.egress.resolver import SystemResolver
+from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
-from umd.engine import ffmpeg, runner
 from umd.engine.notices import Notice
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
@@ -41,6 +42,8 @@ from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.settings import Settings
 from umd.storage import secret
+from umd.storage.cookies import CookieStore
+from umd.storage.vault import Vault
 from umd.storage.volume import Volume
 from umd.telemetry.logging import configure
 
@@ -107,7 +110,9 @@ class App:
         self._clock = clock or SystemClock()
         self._end: asyncio.Future[BaseException | None] = asyncio.get_running_loop().create_future()
         self._stops: list[Callable[[], Awaitable[object]]] = []
-        self._volume = Volume(settings.root)
+        self._volume = Volume(settings.root, overwrites=settings.overwrite_deleted)
+        self._vault = Vault.of(settings.cookie_key)
+        self._cookies = CookieStore(settings.root, self._vault)
         self._log = SqliteLog(
             settings.root / "log", on_failure=self.fail, reserve_bytes=settings.log_reserve_bytes
         )
@@ -157,6 +162,8 @@ class App:
             await self._log.start(self._jobs.apply, self._files.apply)
         finally:
             await warming
+        await asyncio.to_thread(self._cookies.prepare)
+        await asyncio.to_thread(self._cookies.sweep, self._clock.now())
         if self._log.corruption is None:
             await self._engine.sweep()
             await recover(self._workshop)
@@ -220,8 +227,10 @@ class App:
         """Warm the engine while the log is being folded: it takes a second, and another processor."""
         tools = await asyncio.to_thread(ffmpeg.find, engine_config.scratch_folder(self._settings))
         self._tools = tools
-        config = engine_config.configure(self._settings, tools)
-        self._engine = runner.create(config, self._settings.engine_mode, self._egress, _note_engine)
+        self._engine_config = engine_config.configure(self._settings, tools)
+        self._engine = runner.create(
+            self._engine_config, self._settings.engine_mode, self._egress, _note_engine
+        )
         self._stops += [self._stop_egress, self._engine.stop]
         await self._engine.start()
         self._workshop = Workshop(
@@ -232,6 +241,7 @@ class App:
             self._live,
             self._clock,
             self._settings.stall_timeout_sec,
+            self._cookies,
         )
         self._crew = Crew(self._workshop, self._workers)
         self._admission = Admission(self._settings, self._clock, self._jobs, self._crew.start_job)
@@ -250,6 +260,9 @@ class App:
             admission=self._admission,
             volume=self._volume,
             files=self._files,
+            cookies=self._cookies,
+            vault=self._vault,
+            browser=partial(browser.extract, self._engine_config),
             readiness=self._readiness,
             gate=self._gate,
             checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),

@@ -11,6 +11,8 @@
     │   ├── InvalidState         the resource is in a state that does not allow it
     │   ├── StaleAttempt         a report of an attempt that is no longer the current one
     │   ├── IdempotencyKeyReused the key came with another body before
+    │   ├── SecretsUnavailable   there is no key to seal a secret with
+    │   ├── BrowserUnavailable   the operator has named no profile of this browser
     │   ├── QueueFull            the queue is at its limit; later may work
     │   └── ShuttingDown         the service takes no new work; later may work
     ├── LogError                 the event log
@@ -20,6 +22,7 @@
     │   ├── LogCorrupt           the hash chain, a version or a position does not fit
     │   ├── LogReadOnly          the log is damaged: it is read up to the damage, and takes nothing more
     │   └── LogFailed            a write ended with an unknown outcome: stop, and replay
+    ├── Unsealable               a sealed secret that cannot be opened
     ├── EngineError              the worker processes cannot be started or have broken their protocol
     ├── Overloaded               a mailbox or another bounded queue is full
     ├── RestartsExhausted        an actor failed more often than its supervisor's budget allows
@@ -108,6 +111,18 @@ class IdempotencyKeyReused(Refused):
     code = "idempotency_key_reused"
 
 
+class SecretsUnavailable(Refused):
+    """A secret was to be kept, and `UMD_COOKIE_KEY` is not set."""
+
+    code = "secrets_unavailable"
+
+
+class BrowserUnavailable(Refused):
+    """Cookies were to be taken from a browser, and the operator has named no profile of it."""
+
+    code = "browser_unavailable"
+
+
 class QueueFull(Refused):
     """As many jobs wait as `UMD_QUEUE_MAX` allows."""
 
@@ -159,6 +174,10 @@ class LogReadOnly(LogError):
 
 class LogFailed(LogError):
     """A commit whose outcome is unknown. The process must end and replay the log."""
+
+
+class Unsealable(UmdError):
+    """A sealed secret whose key is not there, or that has been changed or moved."""
 
 
 class EngineError(UmdError):

@@ -30,7 +30,7 @@ RAILWAY_EDGE = "100.64.0.0/10"
 
 DEFAULT_RATE_LIMIT_ANONYMOUS = "100/hour"
 
-SECRETS = frozenset({"api_keys", "link_secret"})
+SECRETS = frozenset({"api_keys", "cookie_key", "link_secret"})
 """Fields whose values are never shown."""
 
 MASK = "********"
@@ -139,6 +139,25 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         int, _number(256 * MIB, 2**46, "the most data that a process of a download may hold in memory")
     ] = 4 * GIB
     ytdlp_plugin_dir: Annotated[str, Meta(description="a directory of yt-dlp plugins; empty loads none")] = ""
+    cookie_key: Annotated[
+        str,
+        Meta(
+            pattern=r"^([A-Za-z0-9+/_-]{43}=?(,[A-Za-z0-9+/_-]{43}=?)*)?$",
+            description="base64 of 32 random bytes: encrypts cookie jars and secrets of requests; several, "
+            "comma-separated, for rotation: the first encrypts, all decrypt; empty keeps none",
+        ),
+    ] = ""
+    browser_profiles: Annotated[
+        str,
+        Meta(
+            pattern=r"^([a-z]+=/[^,=]+(,[a-z]+=/[^,=]+)*)?$",
+            description="directories of browser profiles that cookies may be taken from, as "
+            "`firefox=/srv/firefox,chrome=/srv/chrome`",
+        ),
+    ] = ""
+    overwrite_deleted: Annotated[
+        bool, Meta(description="overwrite the files of downloads before they are deleted")
+    ] = False
     sse_max_subscribers: Annotated[int, _number(1, 100_000, "event streams at once")] = 5_000
     sse_max_per_caller: Annotated[
         int, _number(1, 100_000, "event streams at once of one key, or of one address without a key")

@@ -24,6 +24,8 @@ from umd.log.memory import MemoryLog
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
 from umd.settings import Settings
+from umd.storage.cookies import CookieStore
+from umd.storage.vault import Vault
 from umd.storage.volume import Volume
 
 
@@ -153,6 +155,7 @@ class World:
         self.live = Live()
         self.engine = ScriptedEngine()
         self.volume = Volume(root)
+        self.cookies = CookieStore(root, Vault(()))
         self.dispatcher = Dispatcher(self.log, self.jobs, self.clock)
         self.workshop = Workshop(
             self.dispatcher,
@@ -162,6 +165,7 @@ class World:
             self.live,
             self.clock,
             self.settings.stall_timeout_sec,
+            self.cookies,
         )
         self.fatal: list[BaseException] = []
         self.supervisor = Supervisor("jobs", self.fatal.append)

@@ -3,13 +3,15 @@
 import msgspec
 import pytest
 
-from tests.api.world import PREFIX, URL, World, is_problem
+from tests.api.world import JAR, PREFIX, URL, World, is_problem
+from umd.api.cookies import CookiesUploadRequest
 from umd.api.download import DeletionRequest
 from umd.api.routes import ROUTES, Route
 from umd.domain.options import DownloadRequest
 
 BODIES = {
     DownloadRequest: b'{"url": "' + URL.encode() + b'"}',
+    CookiesUploadRequest: msgspec.json.encode({"name": "mine", "cookies": JAR}),
     DeletionRequest: b'{"delete_at": "2023-11-15T00:00:00Z"}',
 }
 """A good body of each type that has a field which must be there."""
@@ -42,6 +44,8 @@ async def test_a_route_answers_as_the_table_says(world: World, route: Route) -> 
         await world.ask("DELETE", f"/download/{job_id}")
     if route.path.endswith("/resume"):
         await world.post(path=f"/download/{job_id}/pause")
+    if route.path.endswith("/cookies/{id}"):
+        job_id = (await world.post({"name": "mine", "cookies": JAR}, path="/auth/cookies")).json["cookie_id"]
     data = body_of(route)
     headers = {"Content-Type": "application/json"}
 

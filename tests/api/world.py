@@ -29,11 +29,15 @@ from umd.log.memory import MemoryLog
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
 from umd.settings import Settings
+from umd.storage.cookies import CookieStore
+from umd.storage.vault import Vault
 from umd.storage.volume import Volume
 
 DEADLINE_SEC = 10.0
 URL = "https://example.com/watch?v=1"
 PREFIX = "/api/v1"
+COOKIE_KEY = "A" * 43 + "="
+JAR = "# Netscape HTTP Cookie File\n.example.com\tTRUE\t/\tTRUE\t0\tsid\tcrumbs\n"
 
 
 class HandClock:
@@ -69,7 +73,7 @@ class World:
     """The parts of the service behind the server, and short ways to make things happen."""
 
     root: Path
-    settings: Settings = field(default_factory=lambda: Settings(port=0))
+    settings: Settings = field(default_factory=lambda: Settings(port=0, cookie_key=COOKIE_KEY))
     log: MemoryLog = field(default_factory=MemoryLog)
     checks: dict[str, Callable[[], Any]] = field(default_factory=dict)
     permits: Permits = field(default_factory=Permits)
@@ -80,6 +84,8 @@ class World:
         self.files = Files()
         self.live = Live()
         self.volume = Volume(self.root)
+        self.vault = Vault.of(self.settings.cookie_key)
+        self.cookies = CookieStore(self.root, self.vault)
         self.dispatcher = Dispatcher(self.log, self.jobs, self.clock)
         self.admission = Admission(self.settings, self.clock, self.jobs, lambda _job_id, _ended: None)
         self.readiness = Readiness(self.clock.now())
@@ -102,6 +108,9 @@ class World:
             admission=self.admission,
             volume=self.volume,
             files=self.files,
+            cookies=self.cookies,
+            vault=self.vault,
+            browser=self.browser,
             readiness=self.readiness,
             gate=self.gate,
             checks=self.checks,
@@ -111,6 +120,7 @@ class World:
     @asynccontextmanager
     async def running(self) -> AsyncIterator["World"]:
         self.volume.prepare()
+        self.cookies.prepare()
         await self.log.start(self.jobs.apply, self.files.apply)
         self.log.follow(self.admission.apply)
         self.hub.start()
@@ -124,6 +134,10 @@ class World:
                 await self.hub.close()
                 await self.server.stop()
                 await self.log.stop()
+
+    async def browser(self, browser: str, directory: str) -> str:
+        """A profile that lies on the volume as a jar; what is asked for is not remembered."""
+        return (Path(directory) / f"{browser}.txt").read_text()
 
     async def ask(self, method: str, path: str, **options: Any) -> Answer:  # noqa: ANN401  # aiohttp's
         """One request below the prefix, answered whole."""

@@ -191,9 +191,10 @@ class Rig:
     async def begin(self, path: str, **options: Any) -> Run:  # noqa: ANN401 - any option
         """Start an attempt, in `folder` if named; without `embed_metadata`, unless a test wants it."""
         folder: Path = options.pop("folder", None) or self.folder()
+        cookies: str = options.pop("cookies", "")
         url = path if path.startswith("http") else self.site.url(path)
         request = DownloadRequest(url=url, **{"embed_metadata": False, **options})
-        assignment = Assignment(folder.name, 1, url, request, str(folder))
+        assignment = Assignment(folder.name, 1, url, request, str(folder), cookies)
         return Run(await self.engine.run(assignment), folder)
 
     async def download(self, path: str, **options: Any) -> Run:  # noqa: ANN401 - any option

@@ -4,6 +4,7 @@ from urllib.parse import urlencode
 import pytest
 
 from tests.engine.rig import Rig, Run
+from tests.site.api import SESSION_COOKIE
 from umd.domain.events import Chapter
 from umd.engine.protocol import Extracted, Said, Tick
 
@@ -224,3 +225,16 @@ async def test_a_live_stream_is_recorded_with_signs_of_life(forking: Rig) -> Non
     assert forking.codecs(run.main) == {"h264", "aac"}
     assert len([one for one in run.of(Tick) if one.progress.phase == "downloading"]) >= 2
     assert run.progress[-1].downloaded_bytes > 0
+
+
+async def test_a_jar_opens_what_is_gated_and_leaves_no_trace(rig: Rig) -> None:
+    jar = "\t".join(("127.0.0.1", "FALSE", "/", "FALSE", "0", *SESSION_COOKIE))
+
+    without = await rig.download("/site/cookie/a")
+    run = await rig.download("/site/cookie/a", cookies=f"# Netscape HTTP Cookie File\n{jar}\n")
+    after = await rig.download("/site/cookie/a")
+
+    assert without.fault.code == after.fault.code == "login_required"
+    assert run.metadata.title == "Video a"
+    assert run.files == {"media.mp4"}
+    assert SESSION_COOKIE[1] not in " ".join(run.lines)

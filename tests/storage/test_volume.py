@@ -169,3 +169,19 @@ def test_no_two_files_of_a_result_have_one_path(volume: Volume) -> None:
     assert len({file.path.casefold() for file in files}) == 6
     assert all((volume.root / file.path).is_file() for file in files)
     assert {file.format for file in files} == {"mp4", "srt"}
+
+
+def test_a_volume_that_overwrites_leaves_zeros_to_whoever_looks(tmp_path: Path) -> None:
+    volume = Volume(tmp_path, overwrites=True)
+    volume.prepare()
+    (volume.working_folder("1") / "media.part").write_bytes(b"half")
+    (tmp_path / "a.mp4").write_bytes(b"whole")
+    file = File("a.mp4", 5, "", "video/mp4", "mp4", "media")
+
+    with (tmp_path / "a.mp4").open("rb") as whole, (tmp_path / "temp/job-1/media.part").open("rb") as half:
+        volume.delete([file])
+        volume.discard("1")
+
+        assert (whole.read(), half.read()) == (bytes(5), bytes(4))
+    assert not (tmp_path / "a.mp4").exists()
+    assert volume.working_folders() == []

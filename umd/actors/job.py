@@ -20,10 +20,11 @@ from umd.domain.events import Fault, File, LogLine, Metadata, Progress
 from umd.domain.faults import blame, fault
 from umd.domain.job import State
 from umd.engine.protocol import Assignment, Attempt, Ended, Engine, Entered, Extracted, Finished, Said, Tick
-from umd.errors import EngineError, InvalidState, LogError, StaleAttempt, StorageFull
+from umd.errors import EngineError, InvalidState, LogError, NotFound, StaleAttempt, StorageFull
 from umd.live import Live
 from umd.projections.jobs import Entry, Jobs
 from umd.storage import volume
+from umd.storage.cookies import CookieStore
 from umd.storage.volume import Volume
 
 LINES_MAX = 200
@@ -57,6 +58,7 @@ class Workshop:
     live: Live
     clock: Clock
     stall_timeout_sec: float
+    cookies: CookieStore
 
 
 class JobActor(Actor[Stop]):
@@ -105,6 +107,8 @@ class JobActor(Actor[Stop]):
             await self._conclude(folder, ended)
         except (LogError, StaleAttempt, InvalidState):
             raise
+        except NotFound as missing:
+            await self._fail(fault("cookies_not_found", str(missing)))
         except EngineError as error:
             await self._fail(fault("worker_crashed", str(error)))
         except OSError as error:
@@ -117,12 +121,20 @@ class JobActor(Actor[Stop]):
     async def _spawned(self, entry: Entry, folder: Path) -> AsyncIterator[Attempt]:
         """A running worker that is gone, with all its processes, when the block is left."""
         request = entry.job.request
-        assignment = Assignment(self._job_id, self._number, request.url, request, str(folder))
+        cookies = await self._cookies(entry.job)
+        assignment = Assignment(self._job_id, self._number, request.url, request, str(folder), cookies)
         attempt = await self._shop.engine.run(assignment)
         try:
             yield attempt
         finally:
             await attempt.stop()
+
+    async def _cookies(self, job: rules.Job) -> str:
+        """The attempt's own copy of the jar that the request names. Raises `NotFound`."""
+        if job.request.cookies_id is None:
+            return ""
+        now = self._shop.clock.now()
+        return await asyncio.to_thread(self._shop.cookies.text, job.request.cookies_id, job.owner, now)
 
     async def _follow(self, attempt: Attempt, folder: Path, time_left: float) -> None:
         """Take the worker's reports until it has ended, and end it when its time is up or someone asks."""

@@ -19,10 +19,15 @@ from umd.log import EventLog
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.settings import Settings
+from umd.storage.cookies import CookieStore
+from umd.storage.vault import Vault
 from umd.storage.volume import Volume
 
 CheckStatus = Literal["healthy", "degraded", "unhealthy"]
 
+
+BrowserReader = Callable[[str, str], Awaitable[str]]
+"""Takes the cookies out of a browser's profile: the browser, and the profile's directory."""
 
 Details = dict[str, str | int | float | bool | None]
 
@@ -58,6 +63,9 @@ class Context:
     admission: Admission
     volume: Volume
     files: Files
+    cookies: CookieStore
+    vault: Vault
+    browser: BrowserReader
     readiness: Readiness
     gate: Gate
     checks: Mapping[str, Callable[[], Awaitable[Check]]]

@@ -30,7 +30,11 @@ class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def read_body(request: web.Request, into: type[T]) -> T:
     """The JSON body. Raises `HttpRefusal`, and `InvalidInput` with each field that does not fit its type."""
     _require_json(request)
-    value = _parsed(await _received(request))
+    return convert_body(_parsed(await _received(request)), into)
+
+
+def convert_body(value: object, into: type[T]) -> T:
+    """A body's value. Raises `InvalidInput` with each field that does not fit its type."""
     try:
         return msgspec.convert(value, into)
     except msgspec.ValidationError as error:

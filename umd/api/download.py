@@ -75,6 +75,8 @@ async def submit(request: web.Request) -> web.Response:
         destinations.check_receiver(context.rules, body.webhook_url)
     command = _command(request, context, body)
     known = context.jobs.get(command.job_id) is not None
+    if not known:
+        context.cookies.require(body.cookies_id, command.owner, context.clock.now())
     with nullcontext() if known else context.admission.intake():
         entry = await context.dispatcher.execute(command, correlation=request[REQUEST_ID])
     base = links.base_url(request, context.settings)
@@ -191,9 +193,9 @@ def find(request: web.Request) -> Entry:
 
 def _command(request: web.Request, context: Context, body: DownloadRequest) -> SubmitDownload:
     whose = caller(request).name
-    key = _idempotency_key(request)
+    key = idempotency_key(request)
     return SubmitDownload(
-        context.clock.new_id() if key is None else _keyed_id(whose, key),
+        context.clock.new_id() if key is None else keyed_id(whose, key),
         request=body,
         limits=limits.resolve(body, context.limits),
         owner=whose,
@@ -201,7 +203,8 @@ def _command(request: web.Request, context: Context, body: DownloadRequest) -> S
     )
 
 
-def _idempotency_key(request: web.Request) -> str | None:
+def idempotency_key(request: web.Request) -> str | None:
+    """The client's key for a POST that it may repeat. Raises `HttpRefusal`."""
     keys = request.headers.getall("Idempotency-Key", ())
     if not keys:
         return None
@@ -212,7 +215,7 @@ def _idempotency_key(request: web.Request) -> str | None:
     return keys[0]
 
 
-def _keyed_id(whose: str, key: str) -> str:
+def keyed_id(whose: str, key: str) -> str:
     """The id of the job that a key stands for. No table of keys is needed: the stream itself is the entry."""
     return encode_id(blake2b(f"{whose}\0{key}".encode(), digest_size=16).digest())
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from umd.api import download, events, files, health, job_logs, log, token, views
+from umd.api import cookies, download, events, files, health, job_logs, log, token, views
 from umd.api.decoding import NoQuery
 from umd.api.file_links import LinkQuery
 from umd.api.needs import (
@@ -152,6 +152,33 @@ ROUTES: tuple[Route, ...] = (
         STREAM,
         FOLLOW_OWN,
         query=None,
+    ),
+    Route(
+        "POST",
+        "/api/v1/auth/cookies",
+        cookies.store,
+        "Store a cookie jar",
+        cookies.CookieResponse,
+        WRITE,
+        status=201,
+        body=cookies.CookiesUploadRequest,
+    ),
+    Route("GET", "/api/v1/auth/cookies", cookies.history, "List the cookie jars", cookies.CookieList, READ),
+    Route(
+        "GET",
+        "/api/v1/auth/cookies/{id}",
+        cookies.show,
+        "Show a cookie jar",
+        cookies.CookieResponse,
+        READ_OWN,
+    ),
+    Route(
+        "DELETE",
+        "/api/v1/auth/cookies/{id}",
+        cookies.delete,
+        "Forget a cookie jar",
+        cookies.DeleteResponse,
+        WRITE_OWN,
     ),
     Route("GET", "/api/v1/events", events.all_events, "Follow everything", STREAM, FOLLOW, query=None),
     Route(

@@ -64,6 +64,9 @@ KINDS = MappingProxyType(
             "It led to an address inside a network, or to a port that no media is served from; the operator "
             "may permit them with UMD_ALLOW_ADDRESSES and UMD_ALLOWED_PORTS.",
         ),
+        "cookies_not_found": Kind(
+            False, "Store the cookie jar anew: it was deleted, has expired, or cannot be opened."
+        ),
         "domain_not_allowed": Kind(False, "The operator of this server does not permit this site."),
         "worker_crashed": Kind(True, "Try again; if it repeats, tell the operator."),
         "internal": Kind(False, "Tell the operator: a newer release of umd or yt-dlp may do better."),

@@ -5,14 +5,17 @@ What yt-dlp reads only when it is built is the same for all jobs (`params.base`)
 alike; a test compares the two.
 """
 
+import io
 import itertools
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import yt_dlp.globals
 from yt_dlp import YoutubeDL
+from yt_dlp.cookies import YoutubeDLCookieJar
 from yt_dlp.downloader import FFmpegFD, get_suitable_downloader
 from yt_dlp.downloader.fragment import FragmentFD
 from yt_dlp.extractor.common import InfoExtractor
@@ -86,6 +89,7 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
     """One YoutubeDL for one job."""
 
     _ies: Any
+    cookiejar: Any
 
     def __init__(self, config: EngineConfig, **overrides: Any) -> None:
         yt_dlp.globals.plugin_dirs.value = plugins.search_path(config)
@@ -123,6 +127,11 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         self.params["proxy"] = proxy
         for proxies in (self.proxies, *(one.proxies for one in self._request_director.handlers.values())):
             proxies["all"] = proxy or None
+
+    def take_cookies(self, netscape: str) -> None:
+        """Have these cookies. They are in memory only: no parameter names a file to write them back to."""
+        if netscape:
+            self.cookiejar.load(io.StringIO(netscape))
 
     def selector(self, words: str) -> Any:
         """The format selector of these words; those in common use are ready before the fork."""
@@ -195,7 +204,8 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         if self._reporter is None or kind is not FFmpegFD:
             done = self._resume(name, info, *arguments, **keywords)
         else:
-            with pulse.beating(pulse.Growth(f"{name}.part", info, self._on_progress)):
+            growth = pulse.Growth(f"{name}.part", info, self._on_progress)
+            with pulse.beating(growth), self._without_cookies():
                 done = super().dl(name, info, *arguments, **keywords)
         refuse_script(Path(name))
         return done
@@ -214,6 +224,22 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
                 raise
         part.unlink()
         return super().dl(name, info, *arguments, **keywords)
+
+    @contextmanager
+    def _without_cookies(self) -> Iterator[None]:
+        """yt-dlp would put them on ffmpeg's command line, where every process can read them."""
+        jar = self.cookiejar
+        self.cookiejar = YoutubeDLCookieJar()
+        try:
+            yield
+        finally:
+            self.cookiejar = jar
+
+    def _calc_headers(self, info_dict: Any, *arguments: Any, **keywords: Any) -> Any:
+        """The headers of a format. yt-dlp notes the cookies, too, and would write them to a sidecar."""
+        headers = super()._calc_headers(info_dict, *arguments, **keywords)
+        info_dict.pop("cookies", None)
+        return headers
 
     def _forceprint(self, key: str, info_dict: Any) -> None:
         """Print nothing: yt-dlp lays out its tables seven times a job before it looks who wants them."""

@@ -17,13 +17,17 @@ LINE_BYTES_MAX = 1_048_576
 
 
 class Assignment(msgspec.Struct, frozen=True):
-    """One attempt: what to fetch, and the directory that the child may write to."""
+    """One attempt: what to fetch, and the directory that the child may write to.
+
+    `cookies` is the attempt's own copy of a jar, in Netscape's format; it comes and goes in memory only.
+    """
 
     job_id: str
     attempt: int
     url: str
     options: MediaOptions
     directory: str
+    cookies: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="is"):

@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Iterator
@@ -157,20 +156,25 @@ class SpawnEngine:
 
 
 def _spawn(order: Order, ends: child.Ends) -> subprocess.Popen[bytes]:
-    """In a thread: its signal mask is inherited, so that no SIGINT comes before the child is ready for it."""
-    with tempfile.TemporaryFile() as written, _without_interrupts():
-        written.write(msgspec.json.encode(order))
-        written.seek(0)
+    """In a thread: its signal mask is inherited, so that no SIGINT comes before the child is ready for it.
+
+    The order goes through a pipe: there may be cookies in it, which no disk is to see.
+    """
+    with _without_interrupts():
         # `-P`: the working directory, where a download lies, must not become a place to import from.
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, "-P", "-m", "umd.engine.worker", *_options(ends)],
-            stdin=written,
+            stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             pass_fds=msgspec.structs.astuple(ends),
             env=child.worker_environment(order.config),
             cwd=order.config.scratch,
             process_group=0,
         )
+    assert process.stdin is not None  # noqa: S101  # a pipe was asked for
+    with contextlib.suppress(BrokenPipeError), process.stdin as pipe:  # a dead one says so by its end
+        pipe.write(msgspec.json.encode(order))
+    return process
 
 
 def _options(ends: child.Ends) -> list[str]:

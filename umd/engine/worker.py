@@ -86,6 +86,7 @@ def _attempt(
         _require_tools(plan, config)
         loader = make_loader()
         loader.adopt(plan, reporter)
+        loader.take_cookies(assignment.cookies)
         return _result(loader.extract_info(assignment.url), loader)
     except KeyboardInterrupt:
         raise

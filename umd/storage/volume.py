@@ -19,6 +19,7 @@ import msgspec
 
 from umd.domain.events import File, FileKind
 from umd.domain.naming import Place, safe_extension, safe_suffix
+from umd.storage.erase import erase
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 SAME_NAMES_MAX = 10_000
@@ -61,10 +62,14 @@ class Source(msgspec.Struct, frozen=True):
 
 
 class Volume:
-    """The storage root. All methods block on the disk: call them in a thread."""
+    """The storage root. All methods block on the disk: call them in a thread.
 
-    def __init__(self, root: Path) -> None:
+    With `overwrites`, what is deleted is overwritten before (`umd.storage.erase`).
+    """
+
+    def __init__(self, root: Path, *, overwrites: bool = False) -> None:
         self.root = root
+        self._remove = erase if overwrites else _unlink
         self._temp = root / "temp"
         self._naming = threading.Lock()
 
@@ -84,6 +89,9 @@ class Volume:
         folder = self._folder(job_id)
         if folder.is_dir():
             self._undo_publication(folder)
+            for path in folder.rglob("*"):
+                if path.is_file() and not path.is_symlink():
+                    self._remove(path)
             shutil.rmtree(folder)
 
     def working_folders(self) -> list[str]:
@@ -125,7 +133,7 @@ class Volume:
         """Remove a job's files, and the folders that this leaves empty. What is gone already is no error."""
         for file in files:
             target = self.root / file.path
-            target.unlink(missing_ok=True)
+            self._remove(target)
             self._remove_empty(target.parent)
 
     def free_bytes(self) -> int:
@@ -237,6 +245,10 @@ def _described(source: Source) -> File:
         size = file.tell()
         os.fsync(file.fileno())
     return File("", size, digest.hexdigest(), guessed or "application/octet-stream", extension, source.kind)
+
+
+def _unlink(path: Path) -> None:
+    path.unlink(missing_ok=True)
 
 
 def _write_synced(path: Path, data: bytes) -> None:
