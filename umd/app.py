@@ -17,6 +17,7 @@ from umd.actors.admission import Admission
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
 from umd.actors.job import Workshop
+from umd.actors.notifier import Notifier, Terms
 from umd.actors.recovery import recover
 from umd.actors.supervisor import Supervisor
 from umd.api.checks import Checks
@@ -27,11 +28,13 @@ from umd.api.server import Server
 from umd.api.sse import Hub, StreamLimits
 from umd.clock import Clock, SystemClock
 from umd.dispatcher import Dispatcher
-from umd.domain import destinations
+from umd.domain import destinations, webhooks
 from umd.domain.events import Limits
 from umd.domain.validation import Permits
+from umd.egress.delivery import Poster
 from umd.egress.proxy import Egress
 from umd.egress.resolver import SystemResolver
+from umd.egress.webhooks import connector
 from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
 from umd.engine.notices import Notice
@@ -125,6 +128,8 @@ class App:
         self._resolver = SystemResolver()
         self._rules = destinations.rules_of(settings)
         self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
+        judged = partial(connector, self._rules, self._resolver)
+        self._poster = Poster(settings.webhook_timeout_sec, judged)
         self._workers = Supervisor("jobs", self.fail)
         self._hub = Hub(self._log, self._live, StreamLimits.of(settings))
         self._resting: asyncio.Task[None] | None = None
@@ -168,6 +173,8 @@ class App:
             await self._engine.sweep()
             await recover(self._workshop)
         await self._start_serving()
+        self._stops.append(self._poster.stop)
+        await self._poster.start()
         damaged = self._log.corruption is not None  # it may have been found meanwhile
         if not damaged:
             self._start_actors()
@@ -275,10 +282,13 @@ class App:
 
     def _start_actors(self) -> None:
         cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
-        for follower in (self._admission.apply, self._crew.apply, cleanup.apply):
+        notifier = Notifier(
+            self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
+        )
+        for follower in (self._admission.apply, self._crew.apply, cleanup.apply, notifier.apply):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew]
-        for actor in (self._admission, cleanup):
+        for actor in (self._admission, cleanup, notifier):
             self._keep(actor)
 
     def _keep(self, actor: Actor[None]) -> None:
@@ -287,6 +297,18 @@ class App:
     async def _stop_egress(self) -> None:
         await self._egress.stop()
         self._resolver.stop()
+
+    def _webhook_terms(self) -> Terms:
+        settings = self._settings
+        public = settings.public_base_url
+        hosts = {settings.host, "localhost", "127.0.0.1", "::1"}
+        own = {(host, self.port) for host in hosts} | ({webhooks.origin(public)} if public else set())
+        return Terms(
+            tuple(int(wait) for wait in settings.webhook_schedule_sec.split(",")),
+            webhooks.secrets_of(settings.webhook_secret),
+            public,
+            frozenset(own),
+        )
 
     async def _stop_crew(self) -> None:
         self._admission.close()

@@ -23,6 +23,7 @@
     │   ├── LogReadOnly          the log is damaged: it is read up to the damage, and takes nothing more
     │   └── LogFailed            a write ended with an unknown outcome: stop, and replay
     ├── Unsealable               a sealed secret that cannot be opened
+    ├── Unanswered               a webhook's receiver gave no answer
     ├── EngineError              the worker processes cannot be started or have broken their protocol
     ├── Overloaded               a mailbox or another bounded queue is full
     ├── RestartsExhausted        an actor failed more often than its supervisor's budget allows
@@ -178,6 +179,12 @@ class LogFailed(LogError):
 
 class Unsealable(UmdError):
     """A sealed secret whose key is not there, or that has been changed or moved."""
+
+
+class Unanswered(UmdError):
+    """No answer came to a webhook: the text says why, and holds no secret."""
+
+    retryable = True
 
 
 class EngineError(UmdError):

@@ -30,7 +30,7 @@ RAILWAY_EDGE = "100.64.0.0/10"
 
 DEFAULT_RATE_LIMIT_ANONYMOUS = "100/hour"
 
-SECRETS = frozenset({"api_keys", "cookie_key", "link_secret"})
+SECRETS = frozenset({"api_keys", "cookie_key", "link_secret", "webhook_secret"})
 """Fields whose values are never shown."""
 
 MASK = "********"
@@ -155,6 +155,22 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
             "`firefox=/srv/firefox,chrome=/srv/chrome`",
         ),
     ] = ""
+    webhook_secret: Annotated[
+        str,
+        Meta(
+            pattern=r"^(whsec_[A-Za-z0-9+/]{32,86}={0,2}(,whsec_[A-Za-z0-9+/]{32,86}={0,2})?)?$",
+            description="signs webhooks whose request names no secret: `whsec_` and base64 of 24 to 64 "
+            "bytes; two, comma-separated, for rotation: both sign; empty sends them without a signature",
+        ),
+    ] = ""
+    webhook_timeout_sec: Annotated[int, _number(1, 120, "seconds that a webhook's receiver may take")] = 15
+    webhook_schedule_sec: Annotated[
+        str,
+        Meta(
+            pattern=r"^[0-9]{1,6}(,[0-9]{1,6}){0,19}$",
+            description="waits before each attempt at a webhook, give or take a tenth; the last one is final",
+        ),
+    ] = "0,5,300,1800,7200,18000,36000,50400,72000,86400"
     overwrite_deleted: Annotated[
         bool, Meta(description="overwrite the files of downloads before they are deleted")
     ] = False

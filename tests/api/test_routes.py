@@ -22,7 +22,12 @@ def name(route: Route) -> str:
 
 
 def path_of(route: Route, job_id: str = "0" * 26) -> str:
-    return route.path.removeprefix(PREFIX).replace("{id}", job_id).replace("{path:.+}", "videos/a.mp4")
+    return (
+        route.path.removeprefix(PREFIX)
+        .replace("{id}", job_id)
+        .replace("{delivery_id}", f"msg_{job_id}_1")
+        .replace("{path:.+}", "videos/a.mp4")
+    )
 
 
 def body_of(route: Route) -> bytes | None:
@@ -37,7 +42,9 @@ def test_every_route_lies_below_the_prefix_and_is_there_once() -> None:
 
 @pytest.mark.parametrize("route", ROUTES, ids=name)
 async def test_a_route_answers_as_the_table_says(world: World, route: Route) -> None:
-    job_id = await world.submit()
+    job_id = await world.submit(webhook_url="https://hooks.test/in")
+    if route.path.endswith("/redeliver"):
+        await world.complete(job_id)
     if route.path.endswith(("/files/{path:.+}", "/deletion")):
         await world.complete(job_id, {"videos/a.mp4": b"1"})
     if route.path.endswith("/retry"):

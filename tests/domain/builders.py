@@ -57,6 +57,9 @@ COMMANDS: dict[type[c.JobCommand], c.Command] = {
         c.ConfirmStopped(JOB_ID, 1, PROGRESS),
         c.ScheduleDeletion(JOB_ID, instant(AT + 60 * SECOND)),
         c.RecordFilesDeleted(JOB_ID, "retention"),
+        c.RecordDelivered(JOB_ID, 1, 1, 200, 5),
+        c.RecordDeliveryFailed(JOB_ID, 1, 1, "no answer", 5),
+        c.RequeueDelivery(JOB_ID, 1),
     )
 }
 """One command of every kind."""

@@ -186,6 +186,10 @@ TABLE: dict[type[c.JobCommand], dict[State | None, object]] = {
         State.FAILED: REFUSED,
         State.CANCELLED: REFUSED,
     },
+    # A job without webhooks has no delivery; `test_deliveries.py` has those with.
+    c.RecordDelivered: dict.fromkeys((None, *State), MISSING),
+    c.RecordDeliveryFailed: dict.fromkeys((None, *State), MISSING),
+    c.RequeueDelivery: dict.fromkeys((None, *State), MISSING),
 }
 
 

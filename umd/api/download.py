@@ -20,7 +20,7 @@ from umd.api.owned import load_owned, visible_owner
 from umd.api.problems import HttpRefusal
 from umd.api.request_id import REQUEST_ID
 from umd.clock import encode_id, rfc3339
-from umd.domain import destinations, limits, validation
+from umd.domain import destinations, limits, validation, webhooks
 from umd.domain.commands import (
     CancelDownload,
     Command,
@@ -33,7 +33,7 @@ from umd.domain.commands import (
 from umd.domain.events import Instant
 from umd.domain.job import State
 from umd.domain.options import DownloadRequest
-from umd.errors import InvalidState, NotFound
+from umd.errors import FieldError, InvalidInput, InvalidState, NotFound
 from umd.projections.jobs import Entry
 from umd.replay.past import job_at
 
@@ -73,6 +73,7 @@ async def submit(request: web.Request) -> web.Response:
     destinations.check_site(context.rules, body.url)
     if body.webhook_url:
         destinations.check_receiver(context.rules, body.webhook_url)
+    _refuse_own_address(request, context, body)
     command = _command(request, context, body)
     known = context.jobs.get(command.job_id) is not None
     if not known:
@@ -196,11 +197,27 @@ def _command(request: web.Request, context: Context, body: DownloadRequest) -> S
     key = idempotency_key(request)
     return SubmitDownload(
         context.clock.new_id() if key is None else keyed_id(whose, key),
-        request=body,
+        request=_sealed(context, body, whose),
         limits=limits.resolve(body, context.limits),
         owner=whose,
         body_hash=None if key is None else _fingerprint(body),
     )
+
+
+def _refuse_own_address(request: web.Request, context: Context, body: DownloadRequest) -> None:
+    """A webhook to the service itself is refused: it would only talk to itself."""
+    if body.webhook_url is None:
+        return
+    if webhooks.origin(body.webhook_url) == webhooks.origin(links.base_url(request, context.settings)):
+        raise InvalidInput(FieldError("/webhook_url", "This is the service's own address."))
+
+
+def _sealed(context: Context, body: DownloadRequest, whose: str) -> DownloadRequest:
+    """The request as it may be stored: its own secret sealed. Raises `SecretsUnavailable`."""
+    if body.webhook_secret is None:
+        return body
+    sealed = context.vault.seal_text(body.webhook_secret, "webhook", whose)
+    return msgspec.structs.replace(body, webhook_secret=sealed)
 
 
 def idempotency_key(request: web.Request) -> str | None:

@@ -45,6 +45,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "not_found": Meaning(404, "There is no such resource"),
         "job_not_found": Meaning(404, "There is no such job"),
         "cookies_not_found": Meaning(404, "There is no such cookie jar"),
+        "delivery_not_found": Meaning(404, "There is no such delivery"),
         "file_not_found": Meaning(404, "There is no such file"),
         "method_not_allowed": Meaning(405, "The resource does not know this method"),
         "not_acceptable": Meaning(406, "The resource has no form that is accepted"),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from umd.api import cookies, download, events, files, health, job_logs, log, token, views
+from umd.api import cookies, deliveries, download, events, files, health, job_logs, log, token, views
 from umd.api.decoding import NoQuery
 from umd.api.file_links import LinkQuery
 from umd.api.needs import (
@@ -143,6 +143,23 @@ ROUTES: tuple[Route, ...] = (
         views.LogsResponse,
         READ_OWN,
         query=job_logs.LogsQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/download/{id}/deliveries",
+        deliveries.history,
+        "Show the webhooks of a download",
+        deliveries.DeliveriesResponse,
+        READ_OWN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/download/{id}/deliveries/{delivery_id}/redeliver",
+        deliveries.redeliver,
+        "Deliver a webhook again",
+        deliveries.DeliveryResponse,
+        WRITE_OWN,
+        status=202,
     ),
     Route(
         "GET",

@@ -9,7 +9,7 @@ from umd.actors.admission import WaitingFor
 from umd.api import links
 from umd.api.context import Context
 from umd.clock import SECOND, Micros, rfc3339
-from umd.domain import redaction
+from umd.domain import deliveries, redaction
 from umd.domain.events import Fault, File, FileKind, LogLevel, Metadata, Phase, Progress
 from umd.domain.job import ACTIVE, Job, State
 from umd.projections.jobs import Entry
@@ -203,7 +203,7 @@ def _response(
         files_deleted_at=_time(job.files_deleted_at),
         logs_url=links.logs(base_url, job.job_id),
         events_url=links.events(base_url, job.job_id),
-        webhook_sent=False,
+        webhook_sent=deliveries.all_sent(job.deliveries),
     )
 
 

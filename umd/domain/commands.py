@@ -113,6 +113,35 @@ class RecordFilesDeleted(JobCommand, frozen=True, tag="RecordFilesDeleted"):
     reason: DeletionReason
 
 
+class RecordDelivered(JobCommand, frozen=True, tag="RecordDelivered"):
+    """A webhook was answered with 2xx."""
+
+    delivery: int
+    attempt: int
+    status: int
+    duration_ms: int
+
+
+class RecordDeliveryFailed(JobCommand, frozen=True, tag="RecordDeliveryFailed"):
+    """A webhook was not delivered. No `retry_at`: that was the last attempt; `gone`: of all others, too."""
+
+    delivery: int
+    attempt: int
+    reason: str
+    duration_ms: int
+    status: int | None = None
+    retry_at: Instant | None = None
+    gone: bool = False
+
+
+class RequeueDelivery(JobCommand, frozen=True, tag="RequeueDelivery"):
+    """Deliver a webhook again, whatever came of it."""
+
+    delivery: int
+
+
+DeliveryCommand = RecordDelivered | RecordDeliveryFailed | RequeueDelivery
+
 AnyJobCommand = (
     SubmitDownload
     | StartAttempt
@@ -129,6 +158,9 @@ AnyJobCommand = (
     | ConfirmStopped
     | ScheduleDeletion
     | RecordFilesDeleted
+    | RecordDelivered
+    | RecordDeliveryFailed
+    | RequeueDelivery
 )
 
 Command = AnyJobCommand

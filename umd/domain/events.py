@@ -237,6 +237,35 @@ class JobFilesDeleted(JobEvent, frozen=True, tag="job.files_deleted"):
     reason: DeletionReason
 
 
+class WebhookDelivered(JobEvent, frozen=True, tag="webhook.delivered"):
+    """Attempt number `attempt` at the job's delivery number `delivery` was answered with 2xx."""
+
+    delivery: int
+    attempt: int
+    status: int
+    duration_ms: int
+
+
+class WebhookFailed(JobEvent, frozen=True, tag="webhook.failed"):
+    """An attempt failed. `retry_at` is null after the last; `gone`: the receiver wants no more of the job."""
+
+    delivery: int
+    attempt: int
+    reason: str
+    duration_ms: int
+    status: int | None = None
+    retry_at: Instant | None = None
+    gone: bool = False
+
+
+class WebhookRequeued(JobEvent, frozen=True, tag="webhook.requeued"):
+    """A delivery is to be made again, because a client asked."""
+
+    delivery: int
+
+
+WebhookEvents = WebhookDelivered | WebhookFailed | WebhookRequeued
+
 AnyJobEvent = (
     JobQueued
     | JobStarted
@@ -254,6 +283,9 @@ AnyJobEvent = (
     | JobResumed
     | JobDeletionScheduled
     | JobFilesDeleted
+    | WebhookDelivered
+    | WebhookFailed
+    | WebhookRequeued
 )
 
 Event = AnyJobEvent

@@ -20,9 +20,10 @@ from msgspec.structs import replace
 
 from umd.clock import SECOND, Micros, instant, micros
 from umd.domain import commands as c
+from umd.domain import deliveries, retry
 from umd.domain import events as e
-from umd.domain import retry
-from umd.domain.options import DownloadRequest
+from umd.domain.deliveries import Deliveries, Delivery, DeliveryState
+from umd.domain.options import DownloadRequest, WebhookEvent
 from umd.errors import IdempotencyKeyReused, InvalidState, NotFound, StaleAttempt
 
 
@@ -69,6 +70,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     error: e.Fault | None = None
     delete_at: Micros | None = None
     files_deleted_at: Micros | None = None
+    deliveries: Deliveries = ()
+    receiver_gone: bool = False
 
 
 PREFIX = "job-"
@@ -125,6 +128,8 @@ def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ..
             return _interrupt(job, command)
         case c.ConfirmStopped():
             return _confirm_stopped(job, command)
+        case c.RecordDelivered() | c.RecordDeliveryFailed() | c.RequeueDelivery():
+            return deliveries.decide(job.deliveries, command)
 
 
 def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.Event, ...]:
@@ -264,7 +269,13 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
         return _queued(event, at)
     assert job is not None, "a stream begins with job.queued"  # noqa: S101  # an invariant of the log
 
+    return _announce(job, _evolve(job, event, at), event, at)
+
+
+def _evolve(job: Job, event: e.Event, at: Micros) -> Job:
     match event:
+        case e.JobQueued():
+            return job
         case e.JobStarted():
             return _started(job, event, at)
         case e.JobMetadata():
@@ -296,6 +307,46 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
             return replace(job, delete_at=None if event.delete_at is None else micros(event.delete_at))
         case e.JobFilesDeleted():
             return replace(job, files_deleted_at=at)
+        case e.WebhookDelivered() | e.WebhookFailed() | e.WebhookRequeued():
+            gone = job.receiver_gone or (isinstance(event, e.WebhookFailed) and event.gone)
+            noted = deliveries.evolve(job.deliveries, event, at)
+            return replace(job, deliveries=noted, receiver_gone=gone)
+
+
+def _announce(before: Job, job: Job, event: e.Event, at: Micros) -> Job:
+    """The job with the webhook that the event calls for, if its request wants it."""
+    kind = _webhook(before, event)
+    if kind is None or not deliveries.wants(job.request, kind):
+        return job
+    delivery = Delivery(
+        number=len(job.deliveries) + 1,
+        event=kind,
+        at=at,
+        status=job.state,
+        attempt=job.attempt,
+        files=job.files if kind != "download.started" else (),
+        error=job.error,
+        reason=event.reason if isinstance(event, e.JobFilesDeleted) else None,
+        state=DeliveryState.DISABLED if job.receiver_gone else DeliveryState.PENDING,
+        due_at=at,
+    )
+    return replace(job, deliveries=(*job.deliveries, delivery))
+
+
+def _webhook(before: Job, event: e.Event) -> WebhookEvent | None:
+    match event:
+        case e.JobStarted():
+            return "download.started" if before.started_at is None else None
+        case e.JobCompleted():
+            return "download.completed"
+        case e.JobFailed():
+            return "download.failed"
+        case e.JobCancelled():
+            return "download.cancelled"
+        case e.JobFilesDeleted():
+            return "download.files_deleted"
+        case _:
+            return None
 
 
 def _queued(event: e.JobQueued, at: Micros) -> Job:

@@ -74,6 +74,7 @@ class MediaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     timeout_sec: Annotated[int, Meta(ge=60, le=7_200)] | None = None
     retention_sec: Annotated[int, Meta(ge=0, le=RETENTION_SEC_MAX)] | msgspec.UnsetType | None = msgspec.UNSET
     webhook_url: Url | None = None
+    webhook_secret: Annotated[str, Meta(min_length=1, max_length=512)] | None = None
     webhook_events: Annotated[tuple[WebhookEvent, ...], Meta(max_length=6)] | None = None
 
 

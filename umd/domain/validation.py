@@ -6,7 +6,7 @@ from datetime import datetime
 import msgspec
 
 from umd.clock import SECOND, Micros, micros
-from umd.domain import naming, sections, selectors, urls
+from umd.domain import naming, sections, selectors, urls, webhooks
 from umd.domain.options import RETENTION_SEC_MAX, DownloadRequest, MediaOptions, wants_audio
 from umd.errors import FieldError, InvalidInput
 
@@ -66,6 +66,8 @@ def _of_values(options: MediaOptions) -> Iterator[tuple[str, str | None]]:
     """What one field by itself can have wrong."""
     yield "/custom_format", selectors.problem(options.custom_format) if options.custom_format else None
     yield "/path_template", naming.template_problem(options.path_template)
+    secret = options.webhook_secret
+    yield "/webhook_secret", webhooks.secret_problem(secret) if secret else None
     yield "/webhook_url", urls.problem(options.webhook_url) if options.webhook_url else None
     yield "/proxy", urls.proxy_problem(options.proxy) if options.proxy else None
     for index, language in enumerate(options.subtitle_languages):

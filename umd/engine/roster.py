@@ -73,5 +73,6 @@ def needed(assignment: Assignment) -> Assignment:
     """
     options = {name: getattr(assignment.options, name) for name in MediaOptions.__struct_fields__}
     return msgspec.structs.replace(
-        assignment, options=MediaOptions(**options | {"webhook_url": None, "proxy": None})
+        assignment,
+        options=MediaOptions(**options | {"webhook_url": None, "webhook_secret": None, "proxy": None}),
     )

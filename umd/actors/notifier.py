@@ -1,0 +1,240 @@
+"""Delivers webhooks: what the jobs' folds say is due, when it is due, until it has arrived or is given up.
+
+Every attempt is recorded before the next is thought of, so a restart forgets none. An attempt whose record
+a crash has eaten is made again under the same `webhook-id`.
+"""
+
+import asyncio
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from heapq import heappop, heappush
+from typing import Protocol
+
+import msgspec
+import structlog
+
+from umd.actors.actor import Actor
+from umd.clock import SECOND, Clock, Micros, instant
+from umd.dispatcher import Dispatcher
+from umd.domain import commands as c
+from umd.domain import deliveries, webhooks
+from umd.domain.deliveries import Delivery, DeliveryState
+from umd.domain.job import Job, State
+from umd.errors import StorageFull, Unanswered, Unsealable
+from umd.log import Fact
+from umd.projections.jobs import Jobs
+from umd.storage.vault import Vault
+
+AT_ONCE_MAX = 32
+OF_ONE_HOST_MAX = 4
+STOP_WAIT_SEC = 3.0
+SPACE_WAIT_SEC = 1.0
+GONE = 410
+
+Key = tuple[str, int]
+"""A job, and the number of its delivery."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Sender(Protocol):
+    """The way out. One attempt: returns the status of the answer, or raises `Unanswered`."""
+
+    async def post(self, url: str, body: bytes, headers: dict[str, str]) -> int: ...
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """What the settings say. `own` are the origins of the service itself, which it does not call."""
+
+    schedule_sec: tuple[int, ...]
+    secrets: tuple[str, ...] = ()
+    base_url: str = ""
+    own: frozenset[tuple[str, int]] = frozenset()
+
+
+class Notifier(Actor[None]):
+    """Makes the attempts: some at once, few to one host, and one at a time to a host that did not answer.
+
+    It follows the log, and what it knows is a fold of it; a change wakes it.
+    """
+
+    def __init__(
+        self,
+        dispatcher: Dispatcher,
+        jobs: Jobs,
+        clock: Clock,
+        sender: Sender,
+        vault: Vault,
+        terms: Callable[[], Terms],
+    ) -> None:
+        super().__init__("notifier")
+        self._dispatcher = dispatcher
+        self._jobs = jobs
+        self._clock = clock
+        self._sender = sender
+        self._vault = vault
+        self._terms = terms
+        self._due: list[tuple[Micros, Key]] = []
+        self._lanes: dict[str, deque[Key]] = {}
+        self._held: set[Key] = set()
+        self._running: Counter[str] = Counter()
+        self._silent: set[str] = set()
+        self._changed = asyncio.Event()
+        self._closed = False
+
+    def apply(self, facts: Sequence[Fact]) -> None:
+        """Follow the log: take note of what is due of the jobs that were touched."""
+        for job_id in {fact.record.stream.removeprefix("job-") for fact in facts}:
+            entry = self._jobs.get(job_id)
+            if entry is not None and entry.job.deliveries:
+                self._note(entry.job)
+
+    async def run(self) -> None:
+        """Wait until a delivery is due, start an attempt, again."""
+        self._due, self._lanes, self._held, self._running = [], {}, set(), Counter()
+        for entry in self._jobs.in_state(*State):
+            if entry.job.deliveries:
+                self._note(entry.job)
+        async with asyncio.TaskGroup() as tasks:
+            while not self._closed:
+                self._changed.clear()
+                self._admit_due()
+                for host, key in self._admissible():
+                    tasks.create_task(self._carry(host, key), name=f"{self.name}/{host}")
+                await self._wait()
+
+    async def stop(self) -> None:
+        """Start no more, let those under way end for a moment, and cut off the rest: they are made again."""
+        self._closed = True
+        self._changed.set()
+        if self._task is not None and not self._task.done():
+            await asyncio.wait([self._task], timeout=STOP_WAIT_SEC)
+        await super().stop()
+
+    # What is due
+
+    def _note(self, job: Job) -> None:
+        for delivery in deliveries.due(job.deliveries):
+            heappush(self._due, (self._due_at(job, delivery), (job.job_id, delivery.number)))
+            self._changed.set()
+
+    def _due_at(self, job: Job, delivery: Delivery) -> Micros:
+        if delivery.tries:
+            return delivery.due_at
+        first = deliveries.wait(_id(job, delivery), 0, self._terms().schedule_sec) or 0
+        return delivery.due_at + first
+
+    def _admit_due(self) -> None:
+        """Move what is due into the lane of its host; what is there already, or is done, falls out."""
+        now = self._clock.now()
+        while self._due and self._due[0][0] <= now:
+            due_at, key = heappop(self._due)
+            job = self._jobs.require(key[0]).job
+            delivery = job.deliveries[key[1] - 1]
+            if key in self._held or not _is_pending(delivery) or self._due_at(job, delivery) != due_at:
+                continue
+            self._held.add(key)
+            self._lanes.setdefault(webhooks.origin(job.request.webhook_url or "")[0], deque()).append(key)
+
+    def _admissible(self) -> list[tuple[str, Key]]:
+        """What may start now: first for the hosts that least is under way to."""
+        found: list[tuple[str, Key]] = []
+        free = AT_ONCE_MAX - self._running.total()
+        while free > len(found):
+            ready = [host for host in self._lanes if self._running[host] < self._room(host)]
+            if not ready:
+                break
+            ready.sort(key=lambda host: self._running[host])
+            for host in ready[: free - len(found)]:
+                found.append((host, self._lanes[host].popleft()))
+                self._running[host] += 1
+                if not self._lanes[host]:
+                    del self._lanes[host]
+        return found
+
+    def _room(self, host: str) -> int:
+        return 1 if host in self._silent else OF_ONE_HOST_MAX
+
+    async def _wait(self) -> None:
+        timeout = None if not self._due else max(0, self._due[0][0] - self._clock.now()) / SECOND
+        try:
+            async with asyncio.timeout(timeout):
+                await self._changed.wait()
+        except TimeoutError:
+            return
+
+    # One attempt
+
+    async def _carry(self, host: str, key: Key) -> None:
+        try:
+            await self._attempt(host, *key)
+        finally:
+            self._held.discard(key)
+            self._running[host] -= 1
+            if not self._running[host]:
+                del self._running[host]
+            self._note(self._jobs.require(key[0]).job)
+            self._changed.set()
+
+    async def _attempt(self, host: str, job_id: str, number: int) -> None:
+        job = self._jobs.require(job_id).job
+        delivery = job.deliveries[number - 1]
+        if not _is_pending(delivery):
+            return
+        began = asyncio.get_running_loop().time()
+        status, reason = None, ""
+        try:
+            status = await self._post(job, delivery)
+            self._silent.discard(host)
+        except (Unanswered, Unsealable) as failure:
+            reason = str(failure)
+            if isinstance(failure, Unanswered):
+                self._silent.add(host)
+        took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
+        await self._record(self._outcome(job, delivery, status, reason, took_ms))
+        _log.info("webhook.attempt", job_id=job_id, event_type=delivery.event, status=status, reason=reason)
+
+    async def _post(self, job: Job, delivery: Delivery) -> int:
+        terms, url = self._terms(), job.request.webhook_url or ""
+        if webhooks.origin(url) in terms.own:
+            raise Unanswered("The address is this service's own.")
+        sealed = job.request.webhook_secret
+        own = None if sealed is None else (self._vault.open_text(sealed, "webhook", job.owner),)
+        body = webhooks.body(job, delivery, terms.base_url)
+        signed = webhooks.headers(_id(job, delivery), self._clock.now(), body, own or terms.secrets)
+        return await self._sender.post(url, body, signed)
+
+    def _outcome(
+        self, job: Job, delivery: Delivery, status: int | None, reason: str, took_ms: int
+    ) -> c.Command:
+        number, attempt = delivery.number, delivery.attempts + 1
+        if status is not None and 200 <= status < 300:  # noqa: PLR2004  # what HTTP calls successful
+            return c.RecordDelivered(job.job_id, number, attempt, status, took_ms)
+        wait = deliveries.wait(_id(job, delivery), delivery.tries + 1, self._terms().schedule_sec)
+        return c.RecordDeliveryFailed(
+            job.job_id,
+            number,
+            attempt,
+            reason or f"The receiver answered {status}.",
+            took_ms,
+            status,
+            None if wait is None else instant(self._clock.now() + wait),
+            gone=status == GONE,
+        )
+
+    async def _record(self, command: c.Command) -> None:
+        """Record what came of an attempt; while the volume is full, wait for space."""
+        while True:
+            try:
+                await self._dispatcher.execute(command)
+                return
+            except StorageFull:
+                await asyncio.sleep(SPACE_WAIT_SEC)
+
+
+def _id(job: Job, delivery: Delivery) -> str:
+    return deliveries.delivery_id(job.job_id, delivery.number)
+
+
+def _is_pending(delivery: Delivery) -> bool:
+    return delivery.state is DeliveryState.PENDING
