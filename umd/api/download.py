@@ -70,10 +70,10 @@ async def submit(request: web.Request) -> web.Response:
     read_query(request, NoQuery)
     body = await read_body(request, DownloadRequest)
     validation.check(body, context.permits)
+    _refuse_own_address(request, context, body)
     destinations.check_site(context.rules, body.url)
     if body.webhook_url:
         destinations.check_receiver(context.rules, body.webhook_url)
-    _refuse_own_address(request, context, body)
     command = _command(request, context, body)
     known = context.jobs.get(command.job_id) is not None
     if not known:
