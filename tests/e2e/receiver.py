@@ -66,8 +66,7 @@ class Receiver:
         if status is None:
             assert request.transport is not None
             request.transport.abort()
-            raise ConnectionResetError
-        return web.Response(status=status, headers={"Location": self.url} if status == 302 else {})
+        return web.Response(status=status or 500, headers={"Location": self.url} if status == 302 else {})
 
 
 def unsteady(name: str, count: int) -> int | None:

@@ -36,7 +36,7 @@ async def test_a_gated_video_downloads_with_the_jar_and_not_without(tmp_path: Pa
         await service.start()
         assert (await service.download(url, cookies_id=jar_id))["status"] == "completed"
 
-        gate = await service.submit(site.url("/media/small/slow.mp4", gate="slow"))
+        gate = await service.submit(site.url("/media/1mb/slow.mp4", stall_after=10_000))
         late = await service.submit(url, cookies_id=jar_id)
         await service.call("DELETE", f"auth/cookies/{jar_id}")
         await service.call("DELETE", f"download/{gate}")

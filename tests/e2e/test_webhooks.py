@@ -50,7 +50,7 @@ async def test_of_many_deliveries_none_is_lost_or_forged_although_the_service_di
     schedule = ",".join(["0", *["1"] * 11])
     settings = {"webhook_secret": SECRET, "webhook_schedule_sec": schedule, "max_concurrent_downloads": 1}
     async with Receiver(unsteady) as receiver, running(tmp_path, **settings) as service:
-        await service.submit(site.url("/media/small/slow.mp4", gate="never"))
+        await service.submit(site.url("/media/1mb/slow.mp4", stall_after=10_000))
         limit = asyncio.Semaphore(AT_ONCE)
         jobs = await asyncio.gather(*(cancelled(service, site, receiver, limit) for _ in range(many)))
         for part in (0.3, 0.6, 0.9):
@@ -73,7 +73,9 @@ async def test_of_many_deliveries_none_is_lost_or_forged_although_the_service_di
 async def cancelled(service: Service, site: Site, receiver: Receiver, limit: asyncio.Semaphore) -> str:
     """A job that never began, and tells that it was cancelled."""
     async with limit:
-        job_id = await service.submit(site.url("/media/small/x.mp4"), webhook_url=receiver.url)
+        job_id = await service.submit(
+            site.url("/media/small/x.mp4"), webhook_url=receiver.url, webhook_events=["download.cancelled"]
+        )
         await service.call("DELETE", f"download/{job_id}")
         return job_id
 

@@ -24,6 +24,7 @@ from yt_dlp.networking.exceptions import HTTPError
 from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils import MEDIA_EXTENSIONS, PlaylistEntries, ReExtractInfo
 
+from umd.domain import redaction
 from umd.engine import params, plugins, pulse, resume
 from umd.engine.config import EngineConfig
 from umd.engine.items import NoMedia, Ranges, admit, is_to_come, refuse_script, without_cookies
@@ -44,6 +45,7 @@ _ORDINARY = frozenset(
     for kind in (InfoExtractor, LazyLoadExtractor)
     for function in (kind.suitable, kind._match_valid_url)
 )
+_PAGES = frozenset({"webpage_url", "original_url"})
 _SILENT_STEPS = frozenset({"MoveFiles"})
 
 
@@ -256,6 +258,9 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
             raise NoMedia
         if self._filesize_max is not None and _declared_bytes(info) > self._filesize_max:
             raise Oversized
+        # They end up in the file's own metadata, and files are handed around.
+        for name in _PAGES & info.keys():
+            info[name] = redaction.shown_url(str(info[name]))
         self._results += 1
         if self._results == 1:
             reporter.send(Extracted(metadata(info)))
