@@ -71,6 +71,7 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
     check_gate(settings)
     _allow_descriptors()
     configure(settings.log_level, settings.log_format)
+    _leave_no_core()
     app = App(settings)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -313,6 +314,12 @@ class App:
     async def _stop_crew(self) -> None:
         self._admission.close()
         await self._crew.stop(self._settings.drain_sec)
+
+
+def _leave_no_core() -> None:
+    """A crash must not write what is in memory, keys and cookies, into a file."""
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
 
 
 def _default_limits(settings: Settings) -> Limits:

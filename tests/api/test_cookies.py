@@ -122,3 +122,14 @@ async def test_a_download_names_a_jar_that_there_is(world: World) -> None:
     assert good.status == 202
     assert is_problem(bad, "validation_error", 422)
     assert bad.json["errors"][0]["pointer"] == "/cookies_id"
+
+
+async def test_a_repeat_meets_its_job_also_when_the_jar_is_gone(world: World) -> None:
+    stored = await world.post({"name": "mine", "cookies": JAR}, path=PATH)
+    body = {"url": URL, "cookies_id": stored.json["cookie_id"]}
+    first = await world.post(body, Idempotency_Key="k")
+    await world.ask("DELETE", f"{PATH}/{stored.json['cookie_id']}")
+
+    again = await world.post(body, Idempotency_Key="k")
+
+    assert (again.status, again.json) == (202, first.json)

@@ -1,7 +1,9 @@
 import base64
+from pathlib import Path
 
 from tests.api.world import URL, World, is_problem
 from umd.domain import commands as c
+from umd.settings import Settings
 
 HOOK = "https://hooks.test/services/T0/capability"
 SECRET = "whsec_" + base64.b64encode(b"canary-canary-canary-cana").decode()
@@ -47,8 +49,16 @@ async def test_a_bad_secret_and_the_own_address_are_refused(world: World) -> Non
 
     assert is_problem(bad, "validation_error", 422)
     assert b"whsec_short" not in bad.body
-    assert is_problem(own, "validation_error", 422)
-    assert own.json["errors"][0]["pointer"] == "/webhook_url"
+    assert is_problem(own, "address_not_allowed", 403)
+
+
+async def test_the_service_does_not_call_itself_where_its_address_is_allowed(tmp_path: Path) -> None:
+    settings = Settings(port=0, allow_addresses="127.0.0.0/8")
+    async with World(tmp_path, settings).running() as world:
+        own = await world.post({"url": URL, "webhook_url": f"http://127.0.0.1:{world.port}/api/v1/download"})
+
+        assert is_problem(own, "validation_error", 422)
+        assert own.json["errors"][0]["pointer"] == "/webhook_url"
 
 
 async def test_a_repeated_request_with_a_secret_meets_its_job(world: World) -> None:

@@ -12,7 +12,7 @@ from typing import Annotated
 import msgspec
 from aiohttp import web
 
-from umd.api import answers, links, views
+from umd.api import answers, links, secrets, views
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
@@ -20,7 +20,7 @@ from umd.api.owned import load_owned, visible_owner
 from umd.api.problems import HttpRefusal
 from umd.api.request_id import REQUEST_ID
 from umd.clock import encode_id, rfc3339
-from umd.domain import destinations, limits, validation, webhooks
+from umd.domain import destinations, limits, validation
 from umd.domain.commands import (
     CancelDownload,
     Command,
@@ -33,7 +33,7 @@ from umd.domain.commands import (
 from umd.domain.events import Instant
 from umd.domain.job import State
 from umd.domain.options import DownloadRequest
-from umd.errors import FieldError, InvalidInput, InvalidState, NotFound
+from umd.errors import InvalidState, NotFound
 from umd.projections.jobs import Entry
 from umd.replay.past import job_at
 
@@ -70,14 +70,13 @@ async def submit(request: web.Request) -> web.Response:
     read_query(request, NoQuery)
     body = await read_body(request, DownloadRequest)
     validation.check(body, context.permits)
-    _refuse_own_address(request, context, body)
     destinations.check_site(context.rules, body.url)
     if body.webhook_url:
         destinations.check_receiver(context.rules, body.webhook_url)
     command = _command(request, context, body)
     known = context.jobs.get(command.job_id) is not None
     if not known:
-        context.cookies.require(body.cookies_id, command.owner, context.clock.now())
+        secrets.check(request, body, command.owner)
     with nullcontext() if known else context.admission.intake():
         entry = await context.dispatcher.execute(command, correlation=request[REQUEST_ID])
     base = links.base_url(request, context.settings)
@@ -197,27 +196,11 @@ def _command(request: web.Request, context: Context, body: DownloadRequest) -> S
     key = idempotency_key(request)
     return SubmitDownload(
         context.clock.new_id() if key is None else keyed_id(whose, key),
-        request=_sealed(context, body, whose),
+        request=secrets.sealed(request, body, whose),
         limits=limits.resolve(body, context.limits),
         owner=whose,
         body_hash=None if key is None else _fingerprint(body),
     )
-
-
-def _refuse_own_address(request: web.Request, context: Context, body: DownloadRequest) -> None:
-    """A webhook to the service itself is refused: it would only talk to itself."""
-    if body.webhook_url is None:
-        return
-    if webhooks.origin(body.webhook_url) == webhooks.origin(links.base_url(request, context.settings)):
-        raise InvalidInput(FieldError("/webhook_url", "This is the service's own address."))
-
-
-def _sealed(context: Context, body: DownloadRequest, whose: str) -> DownloadRequest:
-    """The request as it may be stored: its own secret sealed. Raises `SecretsUnavailable`."""
-    if body.webhook_secret is None:
-        return body
-    sealed = context.vault.seal_text(body.webhook_secret, "webhook", whose)
-    return msgspec.structs.replace(body, webhook_secret=sealed)
 
 
 def idempotency_key(request: web.Request) -> str | None:
