@@ -129,6 +129,7 @@ class App:
         self._resolver = SystemResolver()
         self._rules = destinations.rules_of(settings)
         self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
+        self._webhook_secrets = _webhook_secrets(settings)
         judged = partial(connector, self._rules, self._resolver)
         self._poster = Poster(settings.webhook_timeout_sec, judged)
         self._workers = Supervisor("jobs", self.fail)
@@ -306,7 +307,7 @@ class App:
         own = {(host, self.port) for host in hosts} | ({webhooks.origin(public)} if public else set())
         return Terms(
             tuple(int(wait) for wait in settings.webhook_schedule_sec.split(",")),
-            webhooks.secrets_of(settings.webhook_secret),
+            self._webhook_secrets,
             public,
             frozenset(own),
         )
@@ -314,6 +315,13 @@ class App:
     async def _stop_crew(self) -> None:
         self._admission.close()
         await self._crew.stop(self._settings.drain_sec)
+
+
+def _webhook_secrets(settings: Settings) -> tuple[str, ...]:
+    try:
+        return webhooks.secrets_of(settings.webhook_secret)
+    except ValueError as error:
+        raise SettingsError(f"UMD_WEBHOOK_SECRET: {error}") from None
 
 
 def _leave_no_core() -> None:

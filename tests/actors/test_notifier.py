@@ -164,6 +164,26 @@ def test_a_gone_receiver_and_the_service_itself_are_not_called(tmp_path: Path) -
     run_virtual(main())
 
 
+def test_a_bug_fails_its_own_delivery_and_no_other(tmp_path: Path) -> None:
+    async def main() -> None:
+        broken = "https://broken.test/in"
+
+        def answer(url: str, _count: int) -> int:
+            if url == broken:
+                raise ZeroDivisionError
+            return 200
+
+        async with notifying(tmp_path, Receiver(answer=answer)) as world:
+            failed, good = await submit(world, broken), await submit(world)
+
+            assert (await settled(world, good)).deliveries[0].state == "delivered"
+            [delivery] = (await settled(world, failed)).deliveries
+            assert (delivery.state, delivery.attempts) == ("exhausted", len(SCHEDULE))
+            assert "ZeroDivisionError" in str(delivery.last_error)
+
+    run_virtual(main())
+
+
 def test_a_slow_receiver_never_delays_another(tmp_path: Path) -> None:
     async def main() -> None:
         hang = "https://slow.test/in"

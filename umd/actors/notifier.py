@@ -190,6 +190,9 @@ class Notifier(Actor[None]):
             reason = str(failure)
             if isinstance(failure, Unanswered):
                 self._silent.add(host)
+        except Exception as error:  # noqa: BLE001  # a bug fails this delivery and no other
+            _log.exception("webhook.bug", job_id=job_id)
+            reason = f"umd failed on this webhook: {type(error).__name__}."
         took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
         await self._record(self._outcome(job, delivery, status, reason, took_ms))
         _log.info("webhook.attempt", job_id=job_id, event_type=delivery.event, status=status, reason=reason)
