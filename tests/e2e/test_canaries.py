@@ -97,6 +97,9 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, site:
         async with service.client.post("download", json={"url": refused}) as answer:
             assert answer.status == 422
             said = await answer.text()
+        proxied = {"url": site.url("/status/404/y"), "proxy": f"http://me:{PROXY}@127.0.0.1:9", "retries": 0}
+        async with service.client.post("download", json=proxied) as answer:
+            said += await answer.text()  # whether the operator permits it does not matter here
 
         gated = await service.submit(site.url(f"/site/cookie/a?token={TOKEN}"), **options)
         missing = await service.submit(site.url(f"/status/404/x?token={TOKEN}"), **options)
