@@ -3,7 +3,7 @@
 from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
-from tests.api.world import Answer, World
+from tests.api.world import COOKIE_KEY, Answer, World
 from umd.domain.access import new_key
 from umd.settings import Settings
 
@@ -35,7 +35,9 @@ class Door(World):
         return await self.ask(method, path, headers={**headers(who), **more})
 
     async def job_of(self, who: str) -> str:
-        answer = await self.post({"url": "https://example.com/v"}, **headers(who))
+        answer = await self.post(
+            {"url": "https://example.com/v", "webhook_url": "https://hooks.test/in"}, **headers(who)
+        )
         assert answer.status == 202, answer.body
         job_id: str = answer.json["request_id"]
         return job_id
@@ -44,5 +46,5 @@ class Door(World):
 def door(root: Path, **changes: object) -> AbstractAsyncContextManager[World]:
     """A world with keys, and without limits where the test names none."""
     limits = {"rate_limit": "", "rate_limit_anonymous": ""}
-    settings = {"port": 0, "api_keys": KEYS, **limits, **changes}
+    settings = {"port": 0, "cookie_key": COOKIE_KEY, "api_keys": KEYS, **limits, **changes}
     return Door(root, settings=Settings(**settings)).running()  # type: ignore[arg-type]  # as the test has it

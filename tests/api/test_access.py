@@ -8,8 +8,8 @@ import pytest
 import structlog
 
 from tests.api.door import Door, door, headers, key_of
-from tests.api.test_routes import body_of, name
-from tests.api.world import PREFIX, Answer, is_problem
+from tests.api.test_routes import body_of, name, path_of
+from tests.api.world import JAR, PREFIX, Answer, is_problem
 from umd.api.routes import ROUTES, STREAM, Route
 
 OPEN_TO_ALL = {"/health", "/health/live", "/health/ready", "/metrics"}
@@ -22,6 +22,8 @@ CALLERS = [
     "stranger",
     *(f"{who}-{scope}" for who in ("alice", "bob") for scope in ("read", "write", "admin")),
 ]
+ID_CHARACTERS = 26
+JAR_BODY = msgspec.json.encode({"name": "mine", "cookies": JAR})
 RANK = {"read": 0, "write": 1, "admin": 2}
 
 
@@ -68,7 +70,12 @@ async def prepared(world: Door, route: Route) -> str:
         await world.by("alice-write", "DELETE", f"/download/{job_id}")
     if route.path.endswith("/resume"):
         await world.by("alice-write", "POST", f"/download/{job_id}/pause")
-    return route.path.removeprefix(PREFIX).replace("{id}", job_id).replace("{path:.+}", "videos/a.mp4")
+    if route.path.endswith("/redeliver"):
+        await world.complete(job_id)
+    if route.path.endswith("/cookies/{id}"):
+        stored = await world.post(JAR_BODY, path="/auth/cookies", **headers("alice-write"))
+        job_id = stored.json["cookie_id"]
+    return path_of(route, job_id)
 
 
 async def ask(world: Door, route: Route, path: str, sent: dict[str, str]) -> Answer:
@@ -101,7 +108,7 @@ async def test_t19_a_foreign_thing_is_told_of_in_the_words_for_none(locked: Door
     foreign = await prepared(locked, route)
     none = foreign.replace("videos/a.mp4", "videos/b.mp4")
     if none == foreign:
-        job_id = foreign.split("/")[2]
+        job_id = next(part for part in foreign.split("/") if len(part) == ID_CHARACTERS)
         none = foreign.replace(job_id, "0" * 26)
 
     answers = [await ask(locked, route, path, headers("bob-write")) for path in (foreign, none)]

@@ -31,6 +31,8 @@ SELECT format('INSERT INTO log VALUES (%d, %Q, %d, %Q, %Q, %d, %d, %Q, %s, CAST(
 FROM log ORDER BY position
 """
 
+WRITER = "SELECT format('INSERT INTO writer VALUES (%d);', epoch) FROM writer"
+
 
 def write(path: Path) -> None:
     with tempfile.TemporaryDirectory() as directory:
@@ -55,6 +57,7 @@ def dump(database: Path) -> Iterator[str]:
     [version] = connection.execute("PRAGMA user_version").fetchone()
     yield f"PRAGMA auto_vacuum = INCREMENTAL;\nPRAGMA user_version = {version};"
     yield from (f"{sql};" for (sql,) in connection.execute(SCHEMA))
+    yield from (line for (line,) in connection.execute(WRITER))
     yield from (line for (line,) in connection.execute(ROWS))
     connection.close()
 
