@@ -55,8 +55,8 @@ async def test_no_lure_leads_inside(guarded: Rig) -> None:
     assert [name for name, _, text in outcomes if MARKER in text or "root:x:" in text] == []
 
 
-REFUSED = ("address_not_allowed", "unsupported_url")
-"""The second one where the protocol itself is refused, or the place is a file."""
+REFUSED = ("address_not_allowed", "unsupported_url", "postprocessing_failed")
+"""The second where the protocol itself is refused, or the place is a file; the third where ffmpeg does so."""
 
 
 def told(run: Run) -> str:
