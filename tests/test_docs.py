@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from scripts import settings_docs
+from scripts import metrics_docs, settings_docs
 from umd.api import problems
 from umd.api.routes import ROUTES
 from umd.domain.events import AnyJobEvent
@@ -85,6 +85,12 @@ def test_the_threat_model_names_tests_that_exist() -> None:
 
     assert len(named) > 20
     assert [test for path, test in named if f"def {test}(" not in (ROOT / path).read_text()] == []
+
+
+def test_every_metric_is_documented_and_no_other() -> None:
+    expected = metrics_docs.markdown()
+
+    assert (ROOT / "docs" / "metrics.md").read_text() == expected, "run `python scripts/metrics_docs.py`"
 
 
 def test_the_readme_fits_its_first_minute() -> None:

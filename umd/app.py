@@ -8,6 +8,7 @@ import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
+from typing import get_args
 
 import structlog
 
@@ -21,7 +22,7 @@ from umd.actors.notifier import Notifier, Terms
 from umd.actors.recovery import recover
 from umd.actors.supervisor import Supervisor
 from umd.api.checks import Checks
-from umd.api.context import Context, Readiness
+from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
 from umd.api.gate import check as check_gate
 from umd.api.server import Server
@@ -37,18 +38,21 @@ from umd.egress.resolver import SystemResolver
 from umd.egress.webhooks import connector
 from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
-from umd.engine.notices import Notice
+from umd.engine.notices import Happening, Notice
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
+from umd.projections.statistics import Statistics
 from umd.settings import Settings
 from umd.storage import secret
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
 from umd.storage.volume import Volume
+from umd.telemetry.counts import Counts
 from umd.telemetry.logging import configure
+from umd.telemetry.records import WorkerEvent
 
 LINK_KEY_FILE = ".links.key"
 """The file of the secret that signs links, below the data directory."""
@@ -117,14 +121,20 @@ class App:
         self._volume = Volume(settings.root, overwrites=settings.overwrite_deleted)
         self._vault = Vault.of(settings.cookie_key)
         self._cookies = CookieStore(settings.root, self._vault)
+        self._counts = Counts(self._clock)
         self._log = SqliteLog(
-            settings.root / "log", on_failure=self.fail, reserve_bytes=settings.log_reserve_bytes
+            settings.root / "log",
+            on_failure=self.fail,
+            reserve_bytes=settings.log_reserve_bytes,
+            on_commit=self._counts.note,
         )
         self._jobs = Jobs()
+        self._statistics = Statistics()
         self._files = Files()
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
         self._dispatcher = Dispatcher(self._log, self._jobs, self._clock)
+        self._cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
         self._resolver = SystemResolver()
         self._rules = destinations.rules_of(settings)
@@ -166,7 +176,7 @@ class App:
         warming = asyncio.create_task(self._warm_engine())
         try:
             self._stops.append(self._log.stop)
-            await self._log.start(self._jobs.apply, self._files.apply)
+            await self._log.start(self._jobs.apply, self._files.apply, self._statistics.apply)
         finally:
             await warming
         await asyncio.to_thread(self._cookies.prepare)
@@ -238,7 +248,7 @@ class App:
         self._tools = tools
         self._engine_config = engine_config.configure(self._settings, tools)
         self._engine = runner.create(
-            self._engine_config, self._settings.engine_mode, self._egress, _note_engine
+            self._engine_config, self._settings.engine_mode, self._egress, self._note_engine
         )
         self._stops += [self._stop_egress, self._engine.stop]
         await self._engine.start()
@@ -275,6 +285,9 @@ class App:
             readiness=self._readiness,
             gate=self._gate,
             checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),
+            statistics=self._statistics,
+            counts=self._counts,
+            vitals=self._vitals,
             permits=_permits(self._settings, self._tools),
         )
         self._hub.start()
@@ -283,14 +296,13 @@ class App:
         await self._server.start()
 
     def _start_actors(self) -> None:
-        cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
         notifier = Notifier(
             self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
         )
-        for follower in (self._admission.apply, self._crew.apply, cleanup.apply, notifier.apply):
+        for follower in (self._admission.apply, self._crew.apply, self._cleanup.apply, notifier.apply):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew]
-        for actor in (self._admission, cleanup, notifier):
+        for actor in (self._admission, self._cleanup, notifier):
             self._keep(actor)
 
     def _keep(self, actor: Actor[None]) -> None:
@@ -311,6 +323,20 @@ class App:
             public,
             frozenset(own),
         )
+
+    def _vitals(self) -> Vitals:
+        return Vitals(
+            ytdlp_version=self._engine.ytdlp_version,
+            worker_events=get_args(Happening),
+            restarts={"root": self._root.restarts, "jobs": self._workers.restarts},
+            cleanup_overdue_sec=self._cleanup.overdue_sec,
+        )
+
+    def _note_engine(self, notice: Notice) -> None:
+        crashed = notice.ended is not None and (notice.ended.status or 0) < 0
+        self._counts.note(WorkerEvent(notice.what, crashed))
+        level = logging.DEBUG if notice.what in ("child_started", "child_ended") else logging.INFO
+        _log.log(level, f"engine.{notice.what}", pid=notice.pid, detail=notice.detail)
 
     async def _stop_crew(self) -> None:
         self._admission.close()
@@ -345,8 +371,3 @@ def _permits(settings: Settings, tools: ffmpeg.Tools) -> Permits:
         request_proxy=settings.allow_request_proxy,
         endless_retention=settings.allow_endless_retention,
     )
-
-
-def _note_engine(notice: Notice) -> None:
-    level = logging.DEBUG if notice.what in ("child_started", "child_ended") else logging.INFO
-    _log.log(level, f"engine.{notice.what}", pid=notice.pid, detail=notice.detail)

@@ -14,7 +14,7 @@ from multidict import CIMultiDict
 
 from tests.domain.builders import DONE, LIMITS
 from umd.actors.admission import Admission
-from umd.api.context import Check, Context, Readiness
+from umd.api.context import Check, Context, Readiness, Vitals
 from umd.api.gate import Gate
 from umd.api.server import Server
 from umd.api.sse import Hub, StreamLimits
@@ -28,10 +28,12 @@ from umd.live import Live
 from umd.log.memory import MemoryLog
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
+from umd.projections.statistics import Statistics
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
 from umd.storage.volume import Volume
+from umd.telemetry.counts import Counts
 
 DEADLINE_SEC = 10.0
 URL = "https://example.com/watch?v=1"
@@ -82,6 +84,8 @@ class World:
         self.clock = HandClock()
         self.jobs = Jobs()
         self.files = Files()
+        self.statistics = Statistics()
+        self.counts = Counts(self.clock)
         self.live = Live()
         self.volume = Volume(self.root)
         self.vault = Vault.of(self.settings.cookie_key)
@@ -114,6 +118,9 @@ class World:
             readiness=self.readiness,
             gate=self.gate,
             checks=self.checks,
+            statistics=self.statistics,
+            counts=self.counts,
+            vitals=lambda: Vitals("2026.10.26", ("child_started",), {"root": 0, "jobs": 0}, 0.0),
             permits=self.permits,
         )
 
@@ -121,7 +128,7 @@ class World:
     async def running(self) -> AsyncIterator["World"]:
         self.volume.prepare()
         self.cookies.prepare()
-        await self.log.start(self.jobs.apply, self.files.apply)
+        await self.log.start(self.jobs.apply, self.files.apply, self.statistics.apply)
         self.log.follow(self.admission.apply)
         self.hub.start()
         await self.server.start()

@@ -10,6 +10,8 @@ from umd.errors import Conflict, LogFailed, Overloaded, StorageFull
 from umd.log import Appended, Record
 from umd.log.ledger import BATCH_ROWS_MAX
 from umd.log.memory import MemoryLog
+from umd.telemetry.records import Committed
+from umd.telemetry.records import Record as Happened
 
 
 class Failing(MemoryLog):
@@ -48,6 +50,20 @@ async def test_what_waits_is_stored_as_one_batch() -> None:
     await log.stop()
 
     assert log.batches == [2, 198]
+
+
+async def test_each_batch_is_told_with_how_long_its_appends_waited() -> None:
+    told: list[Happened] = []
+    log = MemoryLog(on_commit=told.append)
+    await log.start()
+
+    await append(log, "job-0")
+    await asyncio.gather(*(append(log, f"job-{number}") for number in range(1, 4)))
+    await log.stop()
+
+    batches = [record for record in told if isinstance(record, Committed)]
+    assert [(batch.rows, len(batch.waited_sec)) for batch in batches] == [(2, 1), (6, 3)]
+    assert all(0 <= waited_sec < 5 for batch in batches for waited_sec in batch.waited_sec)
 
 
 @pytest.mark.parametrize("error", [StorageFull("No space."), Overloaded("Locked.")])

@@ -43,6 +43,11 @@ class Cleanup(Actor[None]):
             if entry is not None:
                 self._note(entry.job)
 
+    @property
+    def overdue_sec(self) -> float:
+        """How long the most overdue deletion has been due; 0 where none is."""
+        return max(0.0, (self._clock.now() - self._due[0][0]) / SECOND) if self._due else 0.0
+
     async def run(self) -> None:
         """Wait for the next deadline, delete, again."""
         for entry in self._jobs.in_state(State.COMPLETED, State.FAILED):

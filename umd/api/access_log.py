@@ -9,6 +9,8 @@ from aiohttp.typedefs import Handler
 from umd.api.authentication import IDENTITY
 from umd.api.context import CONTEXT
 from umd.api.peers import PEER, shown
+from umd.api.problems import PROBLEM
+from umd.telemetry.records import Answered, Listener
 
 UNMATCHED = "unmatched"
 UNREADABLE = "unreadable"
@@ -27,14 +29,23 @@ async def access_log(request: web.Request, handler: Handler) -> web.StreamRespon
         return response
     finally:
         duration_sec = asyncio.get_running_loop().time() - began
-        note(request.method, _template(request), response, duration_sec, **_whose(request))
+        listener = request.app[CONTEXT].counts.note
+        note(request, _template(request), response, duration_sec, listener, **_whose(request))
 
 
 def note(
-    method: str, route: str, response: web.StreamResponse | None, duration_sec: float, **whose: str
+    request: web.BaseRequest,
+    route: str,
+    response: web.StreamResponse | None,
+    duration_sec: float,
+    listener: Listener,
+    **whose: str,
 ) -> None:
-    """Log an answer; None is one that nobody waited for."""
+    """Log an answer, and tell who counts; None is one that nobody waited for."""
+    method = request.method
     status = CLIENT_GONE if response is None else response.status
+    stream = response is not None and response.content_type == "text/event-stream"
+    listener(Answered(method, route, status, duration_sec, request.get(PROBLEM), stream))
     write = _log.warning if status >= 500 else _log.debug if "/health" in route else _log.info  # noqa: PLR2004
     write(
         "http.request",

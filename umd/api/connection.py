@@ -9,6 +9,7 @@ from aiohttp.http_exceptions import HttpProcessingError, LineTooLong
 from umd.api import access_log, problems
 from umd.api.request_id import identify, label
 from umd.clock import Clock
+from umd.telemetry.records import Listener, ignore
 
 LINE_BYTES_MAX = 16_384
 HEADER_BYTES_MAX = 8_192
@@ -48,9 +49,11 @@ class Connection(web.RequestHandler):
     number of requests so far, and that none is being handled.
     """
 
-    __slots__ = ("_clock", "_has_room", "_header_alarm", "_refused", "_unsent", "_write_alarm")
+    __slots__ = ("_clock", "_has_room", "_header_alarm", "_listener", "_refused", "_unsent", "_write_alarm")
 
-    def __init__(self, server: web.Server, clock: Clock, connections_max: int) -> None:
+    def __init__(
+        self, server: web.Server, clock: Clock, connections_max: int, listener: Listener = ignore
+    ) -> None:
         super().__init__(
             server,
             loop=asyncio.get_running_loop(),
@@ -64,6 +67,7 @@ class Connection(web.RequestHandler):
         )
         self._clock = clock
         self._has_room = len(server.connections) < connections_max
+        self._listener = listener
         self._refused = False
         self._header_alarm = Alarm(HEADER_WAIT_SEC, self._give_up_on_headers)
         self._write_alarm = Alarm(WRITE_WAIT_SEC, self._give_up_on_reader)
@@ -115,7 +119,7 @@ class Connection(web.RequestHandler):
         else:
             answer = problems.explain(request, exc if isinstance(exc, Exception) else RuntimeError(message))
         label(request, answer)
-        access_log.note(request.method, access_log.UNREADABLE, answer, 0.0)
+        access_log.note(request, access_log.UNREADABLE, answer, 0.0, self._listener)
         return LastWord(answer, self.transport)
 
     def _give_up_on_headers(self) -> None:

@@ -18,10 +18,12 @@ from umd.live import Live
 from umd.log import EventLog
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
+from umd.projections.statistics import Statistics
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
 from umd.storage.volume import Volume
+from umd.telemetry.counts import Counts
 
 CheckStatus = Literal["healthy", "degraded", "unhealthy"]
 
@@ -38,6 +40,15 @@ class Check(msgspec.Struct, frozen=True):
     status: CheckStatus
     message: str
     details: Details = {}
+
+
+class Vitals(msgspec.Struct, frozen=True):
+    """What only the service as a whole knows of its parts."""
+
+    ytdlp_version: str
+    worker_events: tuple[str, ...]
+    restarts: Mapping[str, int]
+    cleanup_overdue_sec: float
 
 
 class Readiness:
@@ -69,6 +80,9 @@ class Context:
     readiness: Readiness
     gate: Gate
     checks: Mapping[str, Callable[[], Awaitable[Check]]]
+    statistics: Statistics
+    counts: Counts
+    vitals: Callable[[], Vitals]
     permits: Permits = field(default_factory=Permits)
 
 

@@ -20,6 +20,9 @@ UNREADABLE = "UNKNOWN"
 
 INTERNAL_DETAIL = "The service failed on this request. Its log tells more under the request's id."
 
+PROBLEM = web.RequestKey("problem", str)
+"""The code of the problem that a request was answered with."""
+
 _log = structlog.get_logger(__name__)
 
 
@@ -172,6 +175,7 @@ def problem(
     """A problem of one of the `CODES`; `retry_after` is the code's own, where none is given."""
     status, title, usual_wait = MEANINGS[code]
     retry_after = retry_after or usual_wait
+    request[PROBLEM] = code
     body = Problem(
         f"urn:umd:problem:{code}",
         title,

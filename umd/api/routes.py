@@ -6,7 +6,20 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from umd.api import cookies, deliveries, download, events, files, health, job_logs, log, token, views
+from umd.api import (
+    cookies,
+    deliveries,
+    download,
+    events,
+    files,
+    health,
+    job_logs,
+    log,
+    metrics,
+    stats,
+    token,
+    views,
+)
 from umd.api.decoding import NoQuery
 from umd.api.file_links import LinkQuery
 from umd.api.needs import (
@@ -247,4 +260,6 @@ ROUTES: tuple[Route, ...] = (
         PUBLIC,
         query=None,
     ),
+    Route("GET", "/api/v1/metrics", metrics.metrics, "Read the metrics", "text/plain", PUBLIC, query=None),
+    Route("GET", "/api/v1/stats", stats.stats, "Show the service's numbers", stats.StatsResponse, READ),
 )

@@ -94,7 +94,7 @@ class Server:
         server.request_handler = _guarded(server.request_handler, self._context.clock)
         settings = self._context.settings
         self._listener = await asyncio.get_running_loop().create_server(
-            lambda: Connection(server, self._context.clock, connections_max()),
+            lambda: Connection(server, self._context.clock, connections_max(), self._context.counts.note),
             settings.host,
             settings.port,
             backlog=BACKLOG,

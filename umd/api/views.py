@@ -12,7 +12,7 @@ from umd.clock import SECOND, Micros, rfc3339
 from umd.domain import deliveries, redaction
 from umd.domain.events import Fault, File, FileKind, LogLevel, Metadata, Phase, Progress
 from umd.domain.job import ACTIVE, Job, State
-from umd.projections.jobs import Entry
+from umd.projections.jobs import Entry, Jobs
 
 Status = Literal["queued", "running", "paused", "completed", "failed", "cancelled"]
 
@@ -165,6 +165,14 @@ def encode_download(entry: Entry, context: Context, base_url: str) -> bytes:
 
 def status(job: Job) -> Status:
     return _STATUS[job.state]
+
+
+def count_by_status(jobs: Jobs) -> dict[Status, int]:
+    """How many jobs have each status now."""
+    counts: dict[Status, int] = dict.fromkeys(_STATUS.values(), 0)
+    for state, name in _STATUS.items():
+        counts[name] += jobs.count(state)
+    return counts
 
 
 def states(wanted: tuple[Status, ...]) -> frozenset[State] | None:

@@ -11,6 +11,7 @@ from operator import attrgetter
 
 from umd.log import Record
 from umd.log.writer import GroupCommitLog, OnFailure
+from umd.telemetry.records import Listener, ignore
 
 _position = attrgetter("position")
 
@@ -23,9 +24,10 @@ class MemoryLog(GroupCommitLog):
         records: Iterable[Record] = (),
         *,
         on_failure: OnFailure | None = None,
+        on_commit: Listener = ignore,
         waiting_max: int = 10_000,
     ) -> None:
-        super().__init__(on_failure=on_failure, waiting_max=waiting_max)
+        super().__init__(on_failure=on_failure, on_commit=on_commit, waiting_max=waiting_max)
         self._rows: defaultdict[str | None, list[Record]] = defaultdict(list)
         self._keep(records)
 

@@ -17,6 +17,7 @@ from umd.log.codec import facts
 from umd.log.failures import UNREADABLE, refusal, unreadable
 from umd.log.ledger import POSITION_MAX
 from umd.log.writer import REPLAY_PAGE_ROWS, GroupCommitLog, OnFailure
+from umd.telemetry.records import Listener, ignore
 
 INSERT: Final = """
 INSERT INTO log
@@ -80,11 +81,12 @@ class SqliteLog(GroupCommitLog):
         directory: Path,
         *,
         on_failure: OnFailure | None = None,
+        on_commit: Listener = ignore,
         waiting_max: int = 10_000,
         verified_at_start_rows: int = VERIFIED_AT_START_ROWS,
         reserve_bytes: int = 0,
     ) -> None:
-        super().__init__(on_failure=on_failure, waiting_max=waiting_max)
+        super().__init__(on_failure=on_failure, on_commit=on_commit, waiting_max=waiting_max)
         self._directory = directory
         self._database = directory / "log.sqlite3"
         self._verified_at_start_rows = verified_at_start_rows

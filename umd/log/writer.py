@@ -31,6 +31,7 @@ from umd.errors import (
 from umd.log import Appended, Fact, Follower, Record
 from umd.log.codec import entries, facts
 from umd.log.ledger import BATCH_ROWS_MAX, POSITION_MAX, Draft, Ledger
+from umd.telemetry.records import Committed, Listener, ignore
 
 REPLAY_PAGE_ROWS: Final = 2_000
 
@@ -45,6 +46,7 @@ class Waiting(msgspec.Struct, frozen=True, gc=False, eq=False):
 
     draft: Draft
     future: asyncio.Future[Appended]
+    since: float
 
     def answer(self, outcome: Appended | Conflict) -> None:
         if self.future.done():
@@ -71,8 +73,15 @@ class GroupCommitLog(ABC):
     takes no more appends, and `on_failure` is called once, because the process has to end and replay.
     """
 
-    def __init__(self, *, on_failure: OnFailure | None = None, waiting_max: int = 10_000) -> None:
+    def __init__(
+        self,
+        *,
+        on_failure: OnFailure | None = None,
+        on_commit: Listener = ignore,
+        waiting_max: int = 10_000,
+    ) -> None:
         self._on_failure = on_failure
+        self._on_commit = on_commit
         self._waiting_max = waiting_max
         self._ledger = Ledger()
         self._verified_from = 0
@@ -125,7 +134,8 @@ class GroupCommitLog(ABC):
     ) -> Appended:
         self._check_open()
         draft = Draft(stream, expected, at, correlation, causation, entries(command, events))
-        waiting = Waiting(draft, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting = Waiting(draft, loop.create_future(), loop.time())
         self._waiting.append(waiting)
         self._wake.set()
         return await waiting.future
@@ -226,6 +236,8 @@ class GroupCommitLog(ABC):
             self._tell(plan.facts)
             for waiting, outcome in zip(batch, plan.outcomes, strict=True):
                 waiting.answer(outcome)
+            now = asyncio.get_running_loop().time()
+            self._on_commit(Committed(len(plan.facts), tuple(now - waiting.since for waiting in batch)))
 
     async def _commit_one_by_one(self, batch: Sequence[Waiting], conflict: Conflict) -> None:
         """Find the append that collides with rows of which the ledger knows nothing."""

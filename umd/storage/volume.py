@@ -61,6 +61,13 @@ class Source(msgspec.Struct, frozen=True):
     kind: FileKind
 
 
+class Space(msgspec.Struct, frozen=True):
+    """How large the volume is, and what is left of it for this user."""
+
+    size_bytes: int
+    free_bytes: int
+
+
 class Volume:
     """The storage root. All methods block on the disk: call them in a thread.
 
@@ -138,7 +145,12 @@ class Volume:
 
     def free_bytes(self) -> int:
         """The space that is left on the volume for this user."""
-        return shutil.disk_usage(self.root).free
+        return self.space().free_bytes
+
+    def space(self) -> Space:
+        """How full the volume is."""
+        usage = shutil.disk_usage(self.root)
+        return Space(usage.total, usage.free)
 
     def _folder(self, job_id: str) -> Path:
         return self._temp / f"job-{job_id}"
