@@ -49,6 +49,7 @@ async def test_a_service_starts_is_well_and_stops_twice(
         "sandbox",
         "yt_dlp",
         "ffmpeg",
+        "clock",
     }
     assert asked == 0
     assert await asyncio.to_thread(command_line.main, ["health"]) == 1

@@ -24,6 +24,7 @@ ROWS: dict[str, int] = {
     "storage": 3,
     "telemetry": 2,
     "live": 2,
+    "watchdog": 2,
     "domain": 1,
     "settings": 0,
     "errors": 0,

@@ -21,7 +21,7 @@ from umd.actors.job import Workshop
 from umd.actors.notifier import Notifier, Terms
 from umd.actors.recovery import recover
 from umd.actors.supervisor import Supervisor
-from umd.api.checks import Checks
+from umd.api.checks import Checks, Parts
 from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
 from umd.api.gate import check as check_gate
@@ -53,6 +53,7 @@ from umd.storage.volume import Volume
 from umd.telemetry.counts import Counts
 from umd.telemetry.logging import configure
 from umd.telemetry.records import WorkerEvent
+from umd.watchdog import Watchdog
 
 LINK_KEY_FILE = ".links.key"
 """The file of the secret that signs links, below the data directory."""
@@ -77,9 +78,12 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
     configure(settings.log_level, settings.log_format)
     _leave_no_core()
     app = App(settings)
+    watchdog = Watchdog(settings.watchdog_sec)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, app.end)
+    if settings.watchdog_sec:
+        watchdog.start()
     try:
         if not standby or await app.stand_by():
             await app.start()
@@ -94,6 +98,7 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
         return EXIT_FAULT
     finally:
         await app.stop()
+        watchdog.stop()
         _log.info("app.stopped")
     if fault is not None:
         _log.critical("app.fault", exc_info=fault)
@@ -284,7 +289,7 @@ class App:
             browser=partial(browser.extract, self._engine_config),
             readiness=self._readiness,
             gate=self._gate,
-            checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),
+            checks=self._checks().by_name(),
             statistics=self._statistics,
             counts=self._counts,
             vitals=self._vitals,
@@ -294,6 +299,18 @@ class App:
         self._server = Server(context, self._hub)
         self._stops += [self._server.stop, self._hub.close]
         await self._server.start()
+
+    def _checks(self) -> Checks:
+        parts = Parts(
+            log=self._log,
+            volume=self._volume,
+            admission=self._admission,
+            engine=self._engine,
+            tools=self._tools,
+            clock=self._clock,
+            js_runtime=self._settings.js_runtime,
+        )
+        return Checks(parts)
 
     def _start_actors(self) -> None:
         notifier = Notifier(

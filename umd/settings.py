@@ -244,6 +244,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="how the log of requests shows a client's address; a hash holds until the restart"),
     ] = "none"
     drain_sec: Annotated[int, _number(0, 600, "seconds that a stop may take")] = 30
+    watchdog_sec: Annotated[
+        int,
+        _number(0, 3_600, "seconds for which the event loop may hang before the process ends itself; 0: off"),
+    ] = 30
     log_level: Annotated[
         Literal["debug", "info", "warning", "error"], Meta(description="least level that is logged")
     ] = "info"

@@ -1,11 +1,13 @@
 """What each component says of itself when the health of the service is asked for."""
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 from umd.actors.admission import Admission
 from umd.api.context import Check, Details
+from umd.clock import SECOND, Clock, Micros, rfc3339
+from umd.engine import capabilities
 from umd.engine.ffmpeg import Tools
 from umd.engine.runner import ZygoteEngine
 from umd.engine.spawn import SpawnEngine
@@ -13,25 +15,39 @@ from umd.log import EventLog
 from umd.storage.volume import Volume
 
 FREE_BYTES_LOW = 512 * 2**20
+WORKERS_LOST_SEC = 60
+CLOCK_BEHIND_SEC = 5
+RELEASED_AT: Micros = 1_790_000_000 * SECOND
+"""September 2026: a clock that shows less has never been set."""
 QUEUE_SHARE_HIGH = 0.9
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What is looked at."""
+
+    log: EventLog
+    volume: Volume
+    admission: Admission
+    engine: ZygoteEngine | SpawnEngine
+    tools: Tools
+    clock: Clock
+    js_runtime: str
 
 
 class Checks:
     """The checks of `GET /health`."""
 
-    def __init__(
-        self,
-        log: EventLog,
-        volume: Volume,
-        admission: Admission,
-        engine: ZygoteEngine | SpawnEngine,
-        tools: Tools,
-    ) -> None:
-        self._log = log
-        self._volume = volume
-        self._admission = admission
-        self._engine = engine
-        self._tools = tools
+    def __init__(self, parts: Parts) -> None:
+        self._log = parts.log
+        self._volume = parts.volume
+        self._admission = parts.admission
+        self._engine = parts.engine
+        self._tools = parts.tools
+        self._clock = parts.clock
+        self._js_runtime = parts.js_runtime
+        self._workers_lost_at: Micros | None = None
+        self._encoders_missing: tuple[str, ...] | None = None
 
     def by_name(self) -> Mapping[str, Callable[[], Awaitable[Check]]]:
         """Each component's check under the name that the contract gives it."""
@@ -43,6 +59,7 @@ class Checks:
             "sandbox": self._sandbox,
             "yt_dlp": self._yt_dlp,
             "ffmpeg": self._ffmpeg,
+            "clock": self._time,
         }
 
     async def _event_log(self) -> Check:
@@ -54,15 +71,22 @@ class Checks:
             return Check("unhealthy", f"{corrupt} Nothing can be changed.", details)
         if head and not rows:
             return Check("unhealthy", "The last row cannot be read.", details)
-        return Check("healthy", "The log can be read.", details)
+        fault = await self._probe("log")
+        if fault is not None:
+            return Check("unhealthy", f"The log can be read, but not written: {fault}.", details)
+        return Check("healthy", "The log can be read and written.", details)
 
     async def _storage(self) -> Check:
-        free = await asyncio.to_thread(self._volume.free_bytes)
-        writable = await asyncio.to_thread(os.access, self._volume.root, os.W_OK)
-        details: Details = {"free_bytes": free, "path": str(self._volume.root)}
-        if not writable:
-            return Check("unhealthy", "The data directory cannot be written.", details)
-        if free < FREE_BYTES_LOW:
+        space = await asyncio.to_thread(self._volume.space)
+        details: Details = {
+            "free_bytes": space.free_bytes,
+            "size_bytes": space.size_bytes,
+            "path": str(self._volume.root),
+        }
+        fault = await self._probe("temp")
+        if fault is not None:
+            return Check("unhealthy", f"The data directory cannot be written: {fault}.", details)
+        if space.free_bytes < FREE_BYTES_LOW:
             return Check("degraded", "There is little space left.", details)
         return Check("healthy", "There is space.", details)
 
@@ -75,9 +99,14 @@ class Checks:
 
     async def _workers(self) -> Check:
         details: Details = {"mode": self._engine.mode}
-        if not self._engine.alive:
-            return Check("degraded", "A worker process is being prepared.", details)
-        return Check("healthy", "Workers can be started.", details)
+        now = self._clock.now()
+        if self._engine.alive:
+            self._workers_lost_at = None
+            return Check("healthy", "Workers can be started.", details)
+        self._workers_lost_at = self._workers_lost_at or now
+        if now - self._workers_lost_at > WORKERS_LOST_SEC * SECOND:
+            return Check("unhealthy", "No worker process can be started.", details)
+        return Check("degraded", "A worker process is being prepared.", details)
 
     async def _sandbox(self) -> Check:
         confinement = self._engine.confinement
@@ -92,11 +121,38 @@ class Checks:
 
     async def _yt_dlp(self) -> Check:
         version = self._engine.ytdlp_version
-        return Check("healthy", f"yt-dlp {version}.", {"version": version})
+        parts = await asyncio.to_thread(capabilities.ytdlp_parts, self._js_runtime)
+        missing = [name for name, found in parts.items() if found is None]
+        told = f"yt-dlp {version}" + (f" without {', '.join(missing)}" if missing else "")
+        return Check("healthy", f"{told}.", {"version": version, **parts})
 
     async def _ffmpeg(self) -> Check:
         tools = self._tools
         details: Details = {"ffmpeg": tools.ffmpeg_version, "ffprobe": tools.ffprobe_version}
         if not (tools.ffmpeg and tools.ffprobe):
             return Check("degraded", "ffmpeg or ffprobe is missing; what needs it fails.", details)
+        if self._encoders_missing is None:
+            self._encoders_missing = await asyncio.to_thread(capabilities.encoders_missing, tools.ffmpeg)
+        details["encoders_missing"] = ",".join(self._encoders_missing)
+        if self._encoders_missing:
+            return Check("degraded", "ffmpeg lacks encoders; what needs them fails.", details)
         return Check("healthy", f"ffmpeg {tools.ffmpeg_version}.", details)
+
+    async def _time(self) -> Check:
+        now = self._clock.now()
+        rows = await self._log.read(max(0, self._log.head - 1), 1)
+        behind_sec = max(0.0, round((rows[0].at - now) / SECOND, 3)) if rows else 0.0
+        details: Details = {"now": rfc3339(now), "behind_log_seconds": behind_sec}
+        if behind_sec > CLOCK_BEHIND_SEC:
+            return Check("degraded", "The clock has gone back: deadlines come late.", details)
+        if now < RELEASED_AT:
+            return Check("degraded", "The clock is before the time of this release.", details)
+        return Check("healthy", "The clock is sane.", details)
+
+    async def _probe(self, folder: str) -> str | None:
+        """Why nothing can be written into a folder of the volume, None where it can."""
+        try:
+            await asyncio.to_thread(self._volume.probe, folder)
+        except OSError as error:
+            return error.strerror or type(error).__name__
+        return None

@@ -143,6 +143,14 @@ class Volume:
             self._remove(target)
             self._remove_empty(target.parent)
 
+    def probe(self, folder: str = "temp") -> None:
+        """Write a small file into a folder of the volume and remove it. Raises `OSError`."""
+        target = self.root / folder / f".probe-{os.getpid()}-{threading.get_ident()}"
+        try:
+            target.write_bytes(b"umd")
+        finally:
+            target.unlink(missing_ok=True)
+
     def free_bytes(self) -> int:
         """The space that is left on the volume for this user."""
         return self.space().free_bytes

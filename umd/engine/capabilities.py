@@ -1,0 +1,56 @@
+"""What yt-dlp and ffmpeg of this installation can do, for the health of the service."""
+
+import shutil
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+ENCODERS = ("aac", "libmp3lame", "libopus", "libvorbis", "flac")
+"""What the audio formats of a request need; containers and video are copied."""
+
+ANSWER_SEC_MAX = 10.0
+
+
+def encoders_missing(ffmpeg: str) -> tuple[str, ...]:
+    """Which of `ENCODERS` this ffmpeg lacks. Blocks; all of them where it does not answer."""
+    try:
+        done = subprocess.run(
+            [ffmpeg, "-hide_banner", "-encoders"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=ANSWER_SEC_MAX,
+            stdin=subprocess.DEVNULL,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ENCODERS
+    known = {words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1}
+    return tuple(name for name in ENCODERS if name not in known)
+
+
+def ytdlp_parts(js_runtime: str) -> dict[str, str | None]:
+    """The optional parts of yt-dlp, by version; None for what is missing.
+
+    `impersonation` lets it pass for a browser, `challenge_solver` and `js_runtime` are for YouTube.
+    """
+    return {
+        "impersonation": _installed("curl_cffi"),
+        "challenge_solver": _installed("yt_dlp_ejs"),
+        "js_runtime": _deno(js_runtime),
+    }
+
+
+def _installed(distribution: str) -> str | None:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:
+        return None
+
+
+def _deno(setting: str) -> str | None:
+    if setting == "auto":
+        beside = Path(sys.executable).parent / "deno"
+        return str(beside) if beside.exists() else shutil.which("deno")
+    return setting if setting and Path(setting).exists() else None
