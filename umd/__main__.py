@@ -6,6 +6,7 @@ service stop itself, 75 when another server holds the event log.
 
 import argparse
 import asyncio
+import json
 import os
 import secrets
 import sys
@@ -65,9 +66,23 @@ def key(_loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
     return 0
 
 
+def openapi(loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
+    """Print the OpenAPI document."""
+    from umd.api.openapi import document  # noqa: PLC0415  # the other commands do without the API's imports
+
+    print(json.dumps(document(loaded.settings.public_base_url), indent=2))
+    return 0
+
+
 Command = Callable[[settings.Loaded, argparse.Namespace], int]
 
-COMMANDS: dict[str, Command] = {"serve": serve, "config": config, "health": health, "key": key}
+COMMANDS: dict[str, Command] = {
+    "serve": serve,
+    "config": config,
+    "openapi": openapi,
+    "health": health,
+    "key": key,
+}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

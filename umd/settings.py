@@ -244,6 +244,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         Meta(description="how the log of requests shows a client's address; a hash holds until the restart"),
     ] = "none"
     drain_sec: Annotated[int, _number(0, 600, "seconds that a stop may take")] = 30
+    docs_enabled: Annotated[
+        bool, Meta(description="serve `/api/docs`, `/api/redoc`, `/api/openapi.json`")
+    ] = True
     watchdog_sec: Annotated[
         int,
         _number(0, 3_600, "seconds for which the event loop may hang before the process ends itself; 0: off"),

@@ -1,7 +1,7 @@
 """Every resource in one table, which the router, the OpenAPI document and the tests of the docs share."""
 
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
 
 import msgspec
 from aiohttp import web
@@ -61,6 +61,8 @@ class Route:
     status: int = 200
     body: Type | None = None
     query: Type | None = NoQuery
+    others: Mapping[int, str] = field(default_factory=dict)
+    """Further statuses that are no problems, and what they mean; 204 and 304 have no body."""
 
     @property
     def methods(self) -> tuple[str, ...]:
@@ -105,6 +107,7 @@ ROUTES: tuple[Route, ...] = (
         "Cancel a download",
         views.CancelResponse,
         WRITE_OWN,
+        others={202: "Accepted; the processes still run."},
     ),
     Route(
         "POST",
@@ -181,7 +184,17 @@ ROUTES: tuple[Route, ...] = (
         "Follow a download",
         STREAM,
         FOLLOW_OWN,
-        query=None,
+        query=events.JobEventsQuery,
+        others={204: "The job has ended, and nothing follows: do not connect again."},
+    ),
+    Route(
+        "GET",
+        "/api/v1/events",
+        events.all_events,
+        "Follow everything",
+        STREAM,
+        FOLLOW,
+        query=events.AllEventsQuery,
     ),
     Route(
         "POST",
@@ -210,7 +223,6 @@ ROUTES: tuple[Route, ...] = (
         cookies.DeleteResponse,
         WRITE_OWN,
     ),
-    Route("GET", "/api/v1/events", events.all_events, "Follow everything", STREAM, FOLLOW, query=None),
     Route(
         "POST",
         "/api/v1/auth/token",
@@ -232,6 +244,7 @@ ROUTES: tuple[Route, ...] = (
         "application/octet-stream",
         FETCH_OWN,
         query=LinkQuery,
+        others={206: "The part that `Range` asks for.", 304: "Not changed."},
     ),
     Route(
         "GET",
@@ -241,6 +254,7 @@ ROUTES: tuple[Route, ...] = (
         health.HealthResponse,
         PUBLIC,
         query=None,
+        others={503: "A component is unhealthy."},
     ),
     Route(
         "GET",
@@ -259,6 +273,7 @@ ROUTES: tuple[Route, ...] = (
         health.ProbeResponse,
         PUBLIC,
         query=None,
+        others={503: "Not yet, or not any more."},
     ),
     Route("GET", "/api/v1/metrics", metrics.metrics, "Read the metrics", "text/plain", PUBLIC, query=None),
     Route("GET", "/api/v1/stats", stats.stats, "Show the service's numbers", stats.StatsResponse, READ),

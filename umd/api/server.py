@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 
 from aiohttp import web
 
-from umd.api import problems
+from umd.api import docs, problems
 from umd.api.access_log import access_log
 from umd.api.authentication import authentication
 from umd.api.authorization import authorization
@@ -17,7 +17,7 @@ from umd.api.cors import cors, share
 from umd.api.decoding import BODY_BYTES_MAX
 from umd.api.hosts import hosts
 from umd.api.https import https
-from umd.api.needs import NEEDS
+from umd.api.needs import NEEDS, PUBLIC
 from umd.api.peers import peers
 from umd.api.rate_limit import rate_limit, tell
 from umd.api.request_id import identify, label, request_id, stamp
@@ -56,7 +56,8 @@ def application(context: Context, hub: Hub) -> web.Application:
     app[CONTEXT] = context
     app[HUB] = hub
     app.on_response_prepare.extend(FINISHES)
-    app[NEEDS] = {
+    open_to_all = docs.add_to(app, context.settings.public_base_url) if context.settings.docs_enabled else ()
+    app[NEEDS] = dict.fromkeys(open_to_all, PUBLIC) | {
         app.router.add_route(method, route.path, route.handler): route.needs
         for route in ROUTES
         for method in route.methods

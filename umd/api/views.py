@@ -125,7 +125,8 @@ def show(entry: Entry, context: Context, base_url: str) -> DownloadResponse:
     tick = context.live.latest(job.job_id) if job.state in ACTIVE else None
     waiting_for = context.admission.waiting_for(entry)
     now = context.clock.now()
-    return _response(job, tick or job.progress, waiting_for, now, base_url, file_url(context, job, base_url))
+    url = file_url(context, job, base_url)
+    return response_of(job, tick or job.progress, waiting_for, now, base_url, url)
 
 
 def show_accepted(job: Job, context: Context, base_url: str) -> DownloadResponse:
@@ -141,7 +142,7 @@ def show_accepted(job: Job, context: Context, base_url: str) -> DownloadResponse
         body_hash=job.body_hash,
     )
     now = context.clock.now()
-    return _response(accepted, None, "slot", now, base_url, file_url(context, job, base_url))
+    return response_of(accepted, None, "slot", now, base_url, file_url(context, job, base_url))
 
 
 def show_past(job: Job, at: Micros, base_url: str, url: FileUrl) -> DownloadResponse:
@@ -149,7 +150,7 @@ def show_past(job: Job, at: Micros, base_url: str, url: FileUrl) -> DownloadResp
     waiting_for: WaitingFor | None = None
     if job.state is State.QUEUED:
         waiting_for = "retry" if job.retry_at is not None and job.retry_at > at else "slot"
-    return _response(job, job.progress, waiting_for, at, base_url, url)
+    return response_of(job, job.progress, waiting_for, at, base_url, url)
 
 
 def file_url(context: Context, job: Job, base_url: str) -> FileUrl:
@@ -180,7 +181,7 @@ def states(wanted: tuple[Status, ...]) -> frozenset[State] | None:
     return frozenset(state for state, name in _STATUS.items() if name in wanted) if wanted else None
 
 
-def _response(
+def response_of(
     job: Job,
     progress: Progress | None,
     waiting_for: WaitingFor | None,

@@ -1,0 +1,149 @@
+"""The OpenAPI document, and that the service does as it says: schemathesis reads it and asks."""
+
+import asyncio
+import json
+import re
+import sys
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+import schemathesis
+
+from tests.api.door import door, key_of
+from tests.api.world import World
+from umd import __main__ as command_line
+from umd.api.examples import EXAMPLES
+from umd.api.openapi import document
+from umd.api.problems import CODES
+from umd.api.routes import ROUTES, STREAM, Route
+from umd.domain.events import AnyJobEvent
+from umd.domain.options import DownloadRequest
+
+FUZZ_WAIT_SEC = 100
+DOCUMENT = document()
+
+
+def operation(route: Route) -> Any:  # noqa: ANN401  # a part of a JSON document
+    return DOCUMENT["paths"][route.path.replace(":.+", "")][route.method.lower()]
+
+
+def references(part: object) -> set[str]:
+    """Every `$ref` in a part of the document."""
+    if isinstance(part, dict):
+        own = {str(part["$ref"])} if "$ref" in part else set()
+        return own.union(*(references(value) for value in part.values()))
+    return set[str]().union(*(references(item) for item in part)) if isinstance(part, list) else set()
+
+
+def test_the_document_is_openapi() -> None:
+    schemathesis.openapi.from_dict(DOCUMENT).validate()
+
+
+def test_every_reference_leads_somewhere() -> None:
+    for reference in references(DOCUMENT):
+        part: Any = DOCUMENT
+        for name in reference.removeprefix("#/").split("/"):
+            part = part[name]
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_every_route_is_described(route: Route) -> None:
+    described = operation(route)
+
+    assert described["summary"] == route.summary
+    assert {str(route.status), "default"} <= described["responses"].keys()
+    assert ("requestBody" in described) == (route.body is not None)
+    named = {parameter["name"] for parameter in described["parameters"]}
+    assert named >= set(route.query.__struct_fields__ if route.query else ())
+
+
+@pytest.mark.parametrize("route", ROUTES, ids=lambda route: f"{route.method} {route.path}")
+def test_what_opens_a_route_is_said(route: Route) -> None:
+    keys = {"apiKey", "bearer"} if route.needs.scope else set()
+    said = {name for alternative in operation(route)["security"] for name in alternative}
+
+    assert said == keys | ({route.needs.instead} - {None})
+    assert said <= DOCUMENT["components"]["securitySchemes"].keys()
+    assert ("401" in operation(route)["responses"]) == bool(said)
+
+
+def test_no_two_operations_share_a_name() -> None:
+    names = [operation(route)["operationId"] for route in ROUTES]
+
+    assert len(set(names)) == len(names)
+
+
+def test_all_codes_of_problems_are_described_with_their_status() -> None:
+    told = json.dumps(DOCUMENT["components"]["responses"])
+
+    assert DOCUMENT["components"]["schemas"]["Problem"]["properties"]["code"]["enum"] == sorted(CODES)
+    assert [code for code in CODES if f"`{code}`" not in told] == []
+
+
+def test_every_event_of_a_stream_is_described() -> None:
+    streams = [operation(route) for route in ROUTES if route.answer == STREAM]
+    tags = {member.__struct_config__.tag for member in AnyJobEvent.__args__}
+
+    assert streams
+    for described in streams:
+        assert described["x-events"].keys() == {*tags, "job.progress"}
+
+
+@pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)
+def test_an_example_is_of_its_type(kind: type[msgspec.Struct]) -> None:
+    value = msgspec.json.decode(msgspec.json.encode(EXAMPLES[kind]), type=kind)
+    shown = msgspec.json.decode(msgspec.json.encode(value))
+
+    assert shown | EXAMPLES[kind] == shown
+
+
+def test_what_is_asked_and_answered_has_an_example() -> None:
+    kinds = {kind for route in ROUTES for kind in (route.answer, route.body) if isinstance(kind, type)}
+
+    assert DownloadRequest in kinds
+    assert {kind.__name__ for kind in kinds - EXAMPLES.keys()} == set()
+
+
+async def test_the_command_line_writes_what_is_served(
+    world: World, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = command_line.main(["openapi"])
+    written = json.loads(capsys.readouterr().out)
+    async with world.session.get("/api/openapi.json") as answer:
+        served = await answer.json()
+
+    assert code == 0
+    assert written == served == json.loads(json.dumps(DOCUMENT))
+
+
+async def test_the_service_does_as_it_says(tmp_path: Path) -> None:
+    """Streams are left out, for they do not end. So is the check that whatever fits the schema is accepted.
+
+    Some rules cannot be said there: what a URL or a template may be, and which cursors were given out.
+    """
+    async with door(tmp_path) as world:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "schemathesis.cli",
+            "run",
+            f"http://127.0.0.1:{world.port}/api/openapi.json",
+            "--header",
+            f"X-API-Key: {key_of('alice', 'admin')}",
+            "--exclude-path-regex=/events$",
+            "--exclude-checks=positive_data_acceptance",
+            "--max-examples=40",
+            "--seed=1",
+            "--no-color",
+            cwd=tmp_path,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+        )
+        async with asyncio.timeout(FUZZ_WAIT_SEC):
+            said, _ = await process.communicate()
+
+    assert process.returncode == 0, said.decode()
+    [generated] = re.findall(r"(\d+) generated, \1 passed", said.decode())
+    assert int(generated) > 500

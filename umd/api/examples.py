@@ -1,0 +1,146 @@
+"""What requests and answers look like, for the OpenAPI document: checked against their types by a test."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from umd import __version__
+from umd.api import health, log, stats, token, views
+from umd.api.context import Check
+from umd.api.download import DeletionRequest
+from umd.api.problems import MEANINGS, Problem
+from umd.clock import SECOND, Micros, rfc3339
+from umd.domain.events import File, JobStarted, Limits, Metadata, Progress
+from umd.domain.job import Job, State
+from umd.domain.options import DownloadRequest
+from umd.log.show import LogRow
+
+AT: Micros = 1_790_000_000 * SECOND
+BASE = "https://umd.example"
+JOB_ID = "01kbs0c4xkq3v8j7m2n5p6r9ta"
+URL = "https://example.com/video.mp4"
+SIGNED = "u2Y0oDq9c1R7mJ5tKx8vLw3sNzBhEaGfTiPpXyQrZk4"
+
+
+def problem(code: str) -> dict[str, Any]:
+    """A problem of this code."""
+    status, title, retry_after = MEANINGS[code]
+    body = Problem(
+        f"urn:umd:problem:{code}",
+        title,
+        status,
+        f"{title}.",
+        code,
+        JOB_ID,
+        "/api/v1/download",
+        None,
+        retry_after,
+    )
+    return _plain(body)
+
+
+def _plain(value: msgspec.Struct) -> dict[str, Any]:
+    """A value as its JSON has it."""
+    plain: dict[str, Any] = msgspec.json.decode(msgspec.json.encode(value))
+    return plain
+
+
+def _job() -> Job:
+    """A job that was completed."""
+    return Job(
+        job_id=JOB_ID,
+        state=State.COMPLETED,
+        request=DownloadRequest(url=URL),
+        limits=Limits(1_800, 3, 5, 3_600),
+        owner="anonymous",
+        created_at=AT,
+        attempt=1,
+        started_at=AT + SECOND // 5,
+        ended_at=AT + 4 * SECOND,
+        progress=Progress("finished", 100.0, 1_048_576, 1_048_576),
+        metadata=Metadata("video", "A video", "generic", URL, duration=12.5),
+        files=(File("videos/A video-video.mp4", 1_048_576, "9f" * 32, "video/mp4", "mp4", "media"),),
+        delete_at=AT + 3_604 * SECOND,
+    )
+
+
+def _file_url(path: str) -> str:
+    return f"{BASE}/api/v1/files/{path}?expires=1790003604&key=5d41402a&signature={SIGNED}"
+
+
+_job_shown = views.response_of(_job(), _job().progress, None, AT + 5 * SECOND, BASE, _file_url)
+_started = msgspec.json.encode(JobStarted(1, "2026.10.26"))
+_NOW = rfc3339(AT + 5 * SECOND)
+
+EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
+    DownloadRequest: {"url": URL, "quality": "1080p", "priority": 5},
+    DeletionRequest: {"delete_at": "2026-09-22T14:13:20Z"},
+    token.TokenRequest: {"path": f"/api/v1/download/{JOB_ID}/events"},
+    Problem: problem("job_not_found"),
+    **{
+        type(value): _plain(value)
+        for value in (
+            _job_shown,
+            views.DownloadList([_job_shown], None),
+            views.LogsResponse(
+                JOB_ID, [views.LogEntry(_NOW, "info", "[generic] video: Reading", 4)], 1, False
+            ),
+            views.CancelResponse(JOB_ID, "cancelled", 1, "The job is cancelled.", _NOW),
+            log.LogPage(
+                [
+                    LogRow(
+                        4,
+                        f"job-{JOB_ID}",
+                        4,
+                        "event",
+                        "job.started",
+                        1,
+                        _NOW,
+                        "",
+                        3,
+                        msgspec.Raw(_started),
+                    )
+                ],
+                None,
+            ),
+            token.TokenResponse(SIGNED, f"/api/v1/download/{JOB_ID}/events", rfc3339(AT + 65 * SECOND)),
+            health.HealthResponse(
+                "healthy",
+                __version__,
+                False,
+                5.2,
+                {"storage": Check("healthy", "There is space.", {"free_bytes": 10**11})},
+                _NOW,
+            ),
+            health.ProbeResponse("ready", _NOW),
+            stats.StatsResponse(
+                jobs={
+                    "queued": 0,
+                    "running": 1,
+                    "paused": 0,
+                    "completed": 57,
+                    "failed": 3,
+                    "cancelled": 0,
+                },
+                success_rate=0.95,
+                average_download_time=6.5,
+                p95_queue_latency=0.02,
+                queue_depth=0,
+                active_downloads=1,
+                total_bytes_downloaded=6_912_345_678,
+                storage_used_bytes=1_234_567_890,
+                storage_available_bytes=98_765_432_100,
+                storage_quota_bytes=0,
+                events_total=812,
+                last_position=1_215,
+                errors_by_code={"geo_blocked": 1, "private": 2},
+                requests_per_minute=42,
+                uptime_seconds=86_400.0,
+                ytdlp_version="2026.10.26",
+                python_version="3.11.7",
+                timestamp=_NOW,
+            ),
+        )
+    },
+}
