@@ -19,10 +19,10 @@ ifeq ($(shell command -v ffmpeg >/dev/null && command -v ffprobe >/dev/null && e
 FFMPEG := $(VENV)/.stamp-ffmpeg
 endif
 
-.PHONY: help install run test check format bench soak lock clean
+.PHONY: help install run test check format bench soak lock clean image-check release-check
 
 help: ## Show the targets (the default)
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-13s %s\n", $$1, $$2 }' Makefile
 	@echo "PYTHON=python3.12 chooses the Python of a new .venv, ARGS=... is passed on to run, test, soak, bench and lock."
 
 install: $(RUN) $(FFMPEG) ## Set up what running needs
@@ -48,6 +48,14 @@ bench: $(DEV) $(FFMPEG) ## Measure
 
 soak: $(DEV) $(FFMPEG) ## Run the tests that take minutes
 	$(PY) -m pytest -m soak $(ARGS)
+
+# Needs root, buildah and mmdebstrap. Exit code 77 says that it was skipped: that is no pass.
+image-check: ## Build the image and start it, without a container engine
+	deploy/image-check
+
+release-check: check test ## What has to hold before a release: all checks, the version, the lock, the image
+	$(PY) scripts/release_check.py
+	$(MAKE) image-check
 
 # UV=uv takes another uv than the locked one; ARGS=--upgrade moves everything to its newest version.
 UV = $(PY) -m uv
