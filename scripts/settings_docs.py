@@ -18,8 +18,9 @@ INTRODUCTION = """# Settings
 
 Environment variables, read once at start. A bad value, or a `UMD_` name that is not here, stops the start
 with one line on stderr and exit code 2; an empty value is as if absent, but switches a rate limit
-off. `python -m umd config` prints what holds and where it came from. `PORT` wins over `UMD_PORT`, and
-`RAILWAY_VOLUME_MOUNT_PATH` is the default of `UMD_DATA_DIR` where a platform sets it.
+off. `python -m umd config` prints what holds and where it came from. `PORT` wins over `UMD_PORT`. Where a
+platform sets them, `RAILWAY_VOLUME_MOUNT_PATH` is the default of `UMD_DATA_DIR`, and `RAILWAY_PUBLIC_DOMAIN`,
+with https, that of `UMD_PUBLIC_BASE_URL`.
 
 | variable | default | allowed | meaning |
 |---|---|---|---|

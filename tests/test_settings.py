@@ -97,3 +97,14 @@ def test_on_railway_its_edge_is_a_known_proxy() -> None:
     assert there.settings.trusted_proxies == "100.64.0.0/10"
     assert named.settings.trusted_proxies == "10.0.0.0/8"
     assert settings.load({}).settings.trusted_proxies == ""
+
+
+def test_a_platforms_volume_and_domain_are_defaults() -> None:
+    given = {"RAILWAY_VOLUME_MOUNT_PATH": "/app/data", "RAILWAY_PUBLIC_DOMAIN": "umd.up.example"}
+    loaded = settings.load(given)
+    own = settings.load({**given, "UMD_DATA_DIR": "/own", "UMD_PUBLIC_BASE_URL": "http://own"}).settings
+
+    assert loaded.settings.data_dir == "/app/data"
+    assert loaded.settings.public_base_url == "https://umd.up.example"
+    assert loaded.origins["public_base_url"] == "RAILWAY_PUBLIC_DOMAIN"
+    assert (own.data_dir, own.public_base_url) == ("/own", "http://own")

@@ -18,8 +18,12 @@ from msgspec import Meta
 from umd.errors import SettingsError
 
 PREFIX = "UMD_"
-_ADOPTED = {"port": "PORT", "data_dir": "RAILWAY_VOLUME_MOUNT_PATH"}
-"""Names of the platform's that are honoured: `PORT` wins, the volume's path is only a default."""
+_ADOPTED = {
+    "port": "PORT",
+    "data_dir": "RAILWAY_VOLUME_MOUNT_PATH",
+    "public_base_url": "RAILWAY_PUBLIC_DOMAIN",
+}
+"""Names of the platform's that are honoured: `PORT` wins, the volume's path and the domain are defaults."""
 
 PORT_MAX = 65_535
 _DOMAIN = re.compile(r"(\*?\.)?[^\s/:@*]+")
@@ -324,7 +328,9 @@ def load(environment: Mapping[str, str] = os.environ) -> Loaded:
     values: dict[str, str] = {}
     origins = dict.fromkeys(Settings.__struct_fields__, "default")
     for name, variable in _variables(environment):
-        values[name], origins[name] = environment[variable], variable
+        given = environment[variable]
+        values[name] = f"https://{given}" if variable == "RAILWAY_PUBLIC_DOMAIN" else given
+        origins[name] = variable
     if environment.get(ON_RAILWAY) and "trusted_proxies" not in values:
         values["trusted_proxies"], origins["trusted_proxies"] = RAILWAY_EDGE, ON_RAILWAY
     return Loaded(_converted(values, origins), origins)
@@ -333,7 +339,8 @@ def load(environment: Mapping[str, str] = os.environ) -> Loaded:
 def _variables(environment: Mapping[str, str]) -> list[tuple[str, str]]:
     """The variables that are set, the ones that win last."""
     own = [(name, PREFIX + name.upper()) for name in Settings.__struct_fields__]
-    candidates = [("data_dir", _ADOPTED["data_dir"]), *own, ("port", _ADOPTED["port"])]
+    defaults = [(name, _ADOPTED[name]) for name in ("data_dir", "public_base_url")]
+    candidates = [*defaults, *own, ("port", _ADOPTED["port"])]
     return [
         (name, variable)
         for name, variable in candidates
