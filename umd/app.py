@@ -342,8 +342,10 @@ class App:
         )
 
     def _vitals(self) -> Vitals:
+        confinement = self._engine.confinement
         return Vitals(
             ytdlp_version=self._engine.ytdlp_version,
+            sandbox_level=None if confinement is None else confinement.level,
             worker_events=get_args(Happening),
             restarts={"root": self._root.restarts, "jobs": self._workers.restarts},
             cleanup_overdue_sec=self._cleanup.overdue_sec,

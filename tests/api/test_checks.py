@@ -12,6 +12,7 @@ from umd.api.context import Check
 from umd.clock import SECOND
 from umd.engine import capabilities, ffmpeg
 from umd.engine.ffmpeg import Tools
+from umd.engine.sandbox import Confinement
 
 
 @dataclass
@@ -21,6 +22,7 @@ class Engine:
     mode = "fork"
     ytdlp_version = "2026.10.26"
     alive = True
+    confinement = Confinement("netns")
 
 
 @dataclass

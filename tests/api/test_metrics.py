@@ -69,6 +69,8 @@ async def test_the_numbers_are_those_of_the_jobs(world: World) -> None:
     assert samples[key("umd_event_log_position")] == world.log.head
     assert samples[key("umd_event_log_events_total", type="job.queued")] == 5
     assert samples[key("umd_storage_bytes_free")] > 0
+    levels = [samples[key("umd_sandbox_level", level=level)] for level in ("netns", "landlock", "proxy")]
+    assert levels == [1, 0, 0]
     assert samples[key("process_open_fds")] > 0
 
 

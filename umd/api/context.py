@@ -47,6 +47,7 @@ class Vitals(msgspec.Struct, frozen=True):
 
     ytdlp_version: str
     worker_events: tuple[str, ...]
+    sandbox_level: str | None
     restarts: Mapping[str, int]
     cleanup_overdue_sec: float
 

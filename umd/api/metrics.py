@@ -15,6 +15,7 @@ from umd.clock import SECOND
 from umd.domain.events import DeletionReason
 from umd.domain.faults import RETRYABLE
 from umd.domain.job import ACTIVE
+from umd.engine.sandbox import LEVELS
 from umd.projections.statistics import EVENT_TYPES, OTHER
 from umd.storage.volume import Space
 from umd.telemetry.metrics import Reading, Sample, expose
@@ -63,6 +64,7 @@ def reading(context: Context, hub: Hub, space: Space) -> Reading:
         "umd_sse_cut_total": _one(hub.cut),
         "umd_worker_events_total": _each(counts.workers, vitals.worker_events),
         "umd_worker_crashes_total": _one(counts.worker_crashes),
+        "umd_sandbox_level": [((level,), level == vitals.sandbox_level) for level in LEVELS],
         "umd_actor_restarts_total": [((name,), count) for name, count in vitals.restarts.items()],
         "umd_http_request_duration_seconds": list(counts.requests.items()),
         "umd_http_problems_total": _each(counts.problems, sorted(CODES)),

@@ -60,6 +60,7 @@ FAMILIES: Mapping[str, Family] = {
     "umd_sse_cut_total": Family("counter", "Subscribers that were cut off for being too slow."),
     "umd_worker_events_total": Family("counter", "What happened to worker processes.", ("event",)),
     "umd_worker_crashes_total": Family("counter", "Worker processes that were ended by a signal."),
+    "umd_sandbox_level": Family("gauge", "1 for the level at which workers are shut off.", ("level",)),
     "umd_actor_restarts_total": Family("counter", "Actors that crashed and were restarted.", ("supervisor",)),
     "umd_http_request_duration_seconds": Family(
         "histogram", "Requests without event streams, by route template.", ("method", "route", "status")
