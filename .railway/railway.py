@@ -5,7 +5,7 @@
 
 import os
 
-from railway_sdk import github, project, service, volume
+from railway_sdk import github, preserve, project, service, volume
 
 
 def main(_context: object) -> object:
@@ -19,7 +19,8 @@ def main(_context: object) -> object:
         replicas=1,
         volumeMounts={"/app/data": data},
         # Railway mounts volumes for root: the entry point hands them over and gives root up.
-        env={"RAILWAY_RUN_UID": "0"},
+        # The keys are a secret: they are set there, and kept.
+        env={"RAILWAY_RUN_UID": "0", "UMD_API_KEYS": preserve()},
         healthcheck="/api/v1/health/ready",
         healthcheckTimeout=120,
         deploy={

@@ -69,8 +69,10 @@ def key(_loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
 def openapi(loaded: settings.Loaded, _arguments: argparse.Namespace) -> int:
     """Print the OpenAPI document."""
     from umd.api.openapi import document  # noqa: PLC0415  # the other commands do without the API's imports
+    from umd.api.routes import table  # noqa: PLC0415
 
-    print(json.dumps(document(loaded.settings.public_base_url), indent=2))
+    said = document(loaded.settings.public_base_url, table(loaded.settings))
+    print(json.dumps(said, indent=2))
     return 0
 
 

@@ -251,6 +251,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     docs_enabled: Annotated[
         bool, Meta(description="serve `/api/docs`, `/api/redoc`, `/api/openapi.json`")
     ] = True
+    metrics_require_key: Annotated[
+        bool, Meta(description="ask for a key with the scope `read` at `/api/v1/metrics`")
+    ] = False
     watchdog_sec: Annotated[
         int,
         _number(0, 3_600, "seconds for which the event loop may hang before the process ends itself; 0: off"),

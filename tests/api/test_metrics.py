@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from tests.api.door import door, headers
 from tests.api.world import World
 from umd.domain import commands as c
 from umd.domain.events import Fault
@@ -149,3 +150,29 @@ async def test_an_empty_service_has_nothing_to_judge_by(world: World) -> None:
     stats = (await world.get("/stats")).json
 
     assert (stats["success_rate"], stats["average_download_time"], stats["p95_queue_latency"]) == (None,) * 3
+
+
+@pytest.mark.parametrize(
+    ("required", "caller", "status"),
+    [(False, None, 200), (True, None, 401), (True, "stranger", 401), (True, "bob-read", 200)],
+)
+async def test_metrics_need_a_key_where_the_operator_says_so(
+    tmp_path: Path, *, required: bool, caller: str | None, status: int
+) -> None:
+    async with door(tmp_path, metrics_require_key=required) as world:
+        answer = await world.ask("GET", "/metrics", headers=headers(caller))
+        async with world.session.get("/api/openapi.json") as got:
+            said = (await got.json())["paths"]["/api/v1/metrics"]["get"]["security"]
+
+    assert answer.status == status
+    assert bool(said) == required
+
+
+async def test_totals_are_of_all_callers_and_name_none(tmp_path: Path) -> None:
+    async with door(tmp_path) as world:
+        await world.post({"url": "https://secret.example/v"}, **headers("alice-write"))
+        answer = await world.ask("GET", "/stats", headers=headers("bob-read"))
+
+    assert answer.json["jobs"]["queued"] == 1
+    assert b"alice" not in answer.body
+    assert b"secret.example" not in answer.body

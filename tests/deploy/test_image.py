@@ -21,6 +21,7 @@ def test_what_the_image_sets_are_settings() -> None:
 
     loaded = settings.load({**compose, **image}).settings
 
+    assert "UMD_API_KEYS" in compose, "else nothing starts on all addresses"
     assert loaded.host == "0.0.0.0"  # noqa: S104  # a container's own network
     assert "\nWORKDIR /app\n" in DOCKERFILE
     assert loaded.data_dir == "./data", "else a platform's volume would not count"

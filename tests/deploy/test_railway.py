@@ -22,6 +22,9 @@ DEPLOY_KEYS = {
     "limitOverride", "requiredMountPath", "overlapSeconds", "drainingSeconds", "ipv6EgressEnabled",
 }  # fmt: skip
 
+PRESERVED = object()
+"""Stands for a value that is set at Railway, and is in no file."""
+
 
 def kit() -> ModuleType:
     """What `railway.py` imports, as plain records of how it was called."""
@@ -31,6 +34,7 @@ def kit() -> ModuleType:
         return {"name": name, **config}
 
     vars(module).update(
+        preserve=lambda: PRESERVED,
         github=lambda repository: {"repository": repository},
         project=lambda name, resources: {"name": name, "resources": resources},
         service=service,
@@ -76,5 +80,5 @@ def test_what_is_said_fits_the_service(service: dict[str, Any]) -> None:
     assert deploy["healthcheckPath"] in {route.path for route in ROUTES}
     assert deploy["drainingSeconds"] > Settings().drain_sec
     assert list(service["volumeMounts"]) == [deploy["requiredMountPath"]]
-    assert service["env"]["RAILWAY_RUN_UID"] == "0"
+    assert service["env"] == {"RAILWAY_RUN_UID": "0", "UMD_API_KEYS": PRESERVED}
     assert (ROOT / TOML["build"]["dockerfilePath"]).exists()

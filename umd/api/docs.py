@@ -13,6 +13,8 @@ from aiohttp.web_urldispatcher import AbstractRoute
 from umd.api.answers import HEADERS
 from umd.api.openapi import document
 from umd.api.problems import HttpRefusal
+from umd.api.routes import table
+from umd.settings import Settings
 
 ASSETS = Path(__file__).parent / "assets"
 BASE_CSP = (
@@ -41,9 +43,9 @@ PATHS = ("/api/openapi.json", *(f"/api/{name}" for name in PAGES), "/api/docs/as
 """What is served here; the assets by name."""
 
 
-def add_to(app: web.Application, server_url: str) -> list[AbstractRoute]:
+def add_to(app: web.Application, settings: Settings) -> list[AbstractRoute]:
     """Serve the document and its pages; returns what was added."""
-    body, etag = _encoded(server_url)
+    body, etag = _encoded(settings)
 
     async def openapi(_request: web.Request) -> web.Response:
         answer = web.Response(body=body, headers={**HEADERS, "Cache-Control": "no-cache"})
@@ -74,9 +76,9 @@ async def asset(request: web.Request) -> web.StreamResponse:
 
 
 @cache
-def _encoded(server_url: str) -> tuple[bytes, str]:
+def _encoded(settings: Settings) -> tuple[bytes, str]:
     """The document, and the name of what it says."""
-    body = msgspec.json.encode(document(server_url))
+    body = msgspec.json.encode(document(settings.public_base_url, table(settings)))
     return body, hashlib.sha256(body).hexdigest()[:32]
 
 

@@ -156,10 +156,15 @@ def _parameters(route: Route) -> Iterator[Json]:
                 "required": name in schema["required"],
                 "schema": _given(kind),
             }
-    if route.body is not None:
+    if _accepts(route):
         yield _header("Idempotency-Key", "Makes a repeat safe.", r"^[\x21-\x7e]{1,255}$")
     if route.answer == STREAM:
         yield _header("Last-Event-ID", "The position to resume behind.", "^[0-9]{1,18}$")
+
+
+def _accepts(route: Route) -> bool:
+    """Whether the route makes a resource that is there for longer than the answer."""
+    return route.body is not None and route.status == HTTPStatus.ACCEPTED
 
 
 def _given(schema: Json) -> Json:
@@ -194,7 +199,7 @@ def _answer(route: Route, status: int, description: str) -> Json:
         "description": description,
         "headers": {"X-Request-ID": {"$ref": "#/components/headers/X-Request-ID"}},
     }
-    if status == 202 and route.body is not None:  # noqa: PLR2004
+    if status == route.status and _accepts(route):
         answer["headers"]["Location"] = {"schema": {"type": "string", "format": "uri"}}
     if status in BODILESS:
         return answer

@@ -1,7 +1,7 @@
 """Every resource in one table, which the router, the OpenAPI document and the tests of the docs share."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 from aiohttp import web
@@ -35,6 +35,7 @@ from umd.api.needs import (
     Needs,
 )
 from umd.domain.options import DownloadRequest
+from umd.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Type = type[msgspec.Struct]
@@ -278,3 +279,12 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/v1/metrics", metrics.metrics, "Read the metrics", "text/plain", PUBLIC, query=None),
     Route("GET", "/api/v1/stats", stats.stats, "Show the service's numbers", stats.StatsResponse, READ),
 )
+
+
+def table(settings: Settings) -> tuple[Route, ...]:
+    """The routes as the operator wants them: metrics are public, or need a key as everything else."""
+    if not settings.metrics_require_key:
+        return ROUTES
+    return tuple(
+        replace(route, needs=READ) if route.handler is metrics.metrics else route for route in ROUTES
+    )

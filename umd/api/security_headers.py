@@ -21,13 +21,6 @@ HEADERS: Mapping[str, str] = MappingProxyType(
     }
 )
 
-DOCS_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:; "
-    "font-src 'self'; connect-src 'self'; worker-src 'self' blob:; base-uri 'none'; form-action 'none'; "
-    "frame-ancestors 'none'"
-)
-"""The `Content-Security-Policy` of a page of documentation: what it shows, the service itself serves."""
-
 
 def secure(request: web.BaseRequest, response: web.StreamResponse) -> None:
     """Put the headers on an answer."""

@@ -21,7 +21,7 @@ from umd.api.needs import NEEDS, PUBLIC
 from umd.api.peers import peers
 from umd.api.rate_limit import rate_limit, tell
 from umd.api.request_id import identify, label, request_id, stamp
-from umd.api.routes import ROUTES
+from umd.api.routes import table
 from umd.api.sse import HUB, Hub
 from umd.clock import Clock
 
@@ -56,10 +56,11 @@ def application(context: Context, hub: Hub) -> web.Application:
     app[CONTEXT] = context
     app[HUB] = hub
     app.on_response_prepare.extend(FINISHES)
-    open_to_all = docs.add_to(app, context.settings.public_base_url) if context.settings.docs_enabled else ()
+    settings = context.settings
+    open_to_all = docs.add_to(app, settings) if settings.docs_enabled else ()
     app[NEEDS] = dict.fromkeys(open_to_all, PUBLIC) | {
         app.router.add_route(method, route.path, route.handler): route.needs
-        for route in ROUTES
+        for route in table(settings)
         for method in route.methods
     }
     return app

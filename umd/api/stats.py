@@ -14,7 +14,9 @@ from umd.domain.job import ACTIVE
 
 
 class StatsResponse(msgspec.Struct, frozen=True, kw_only=True):
-    """All downloads that the log knows. Rates and averages are null where there is nothing to judge by.
+    """All downloads that the log knows, whosever they are: any key may read totals, that name nobody.
+
+    Rates and averages are null where there is nothing to judge by.
 
     `jobs` counts them by status as they are now; `success_rate` is the share of completed among those that
     completed or failed; `p95_queue_latency` looks at the newest 1,000 starts; `storage_quota_bytes` is 0
