@@ -6,11 +6,12 @@ from typing import Any
 import msgspec
 
 from umd import __version__
-from umd.api import health, log, stats, token, views
+from umd.api import cookies, deliveries, health, log, stats, token, views
 from umd.api.context import Check
 from umd.api.download import DeletionRequest
 from umd.api.problems import MEANINGS, Problem
 from umd.clock import SECOND, Micros, rfc3339
+from umd.domain.deliveries import DeliveryState
 from umd.domain.events import File, JobStarted, Limits, Metadata, Progress
 from umd.domain.job import Job, State
 from umd.domain.options import DownloadRequest
@@ -20,6 +21,7 @@ AT: Micros = 1_790_000_000 * SECOND
 BASE = "https://umd.example"
 JOB_ID = "01kbs0c4xkq3v8j7m2n5p6r9ta"
 URL = "https://example.com/video.mp4"
+COOKIES = "# Netscape HTTP Cookie File\n.example.com\tTRUE\t/\tTRUE\t0\tsession\t1\n"
 SIGNED = "u2Y0oDq9c1R7mJ5tKx8vLw3sNzBhEaGfTiPpXyQrZk4"
 
 
@@ -72,11 +74,16 @@ def _file_url(path: str) -> str:
 _job_shown = views.response_of(_job(), _job().progress, None, AT + 5 * SECOND, BASE, _file_url)
 _started = msgspec.json.encode(JobStarted(1, "2026.10.26"))
 _NOW = rfc3339(AT + 5 * SECOND)
+_jar = cookies.CookieResponse(JOB_ID, "a-site", ("example.com",), None, "active", _NOW, None)
+_delivery = deliveries.DeliveryResponse(
+    f"{JOB_ID}-4", "download.completed", DeliveryState.DELIVERED, 1, _NOW, None, _NOW, 204, None
+)
 
 EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
     DownloadRequest: {"url": URL, "quality": "1080p", "priority": 5},
     DeletionRequest: {"delete_at": "2026-09-22T14:13:20Z"},
     token.TokenRequest: {"path": f"/api/v1/download/{JOB_ID}/events"},
+    cookies.CookiesUploadRequest: {"name": "a-site", "cookies": COOKIES},
     Problem: problem("job_not_found"),
     **{
         type(value): _plain(value)
@@ -105,6 +112,11 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
                 None,
             ),
             token.TokenResponse(SIGNED, f"/api/v1/download/{JOB_ID}/events", rfc3339(AT + 65 * SECOND)),
+            _jar,
+            cookies.CookieList([_jar], None),
+            cookies.DeleteResponse(JOB_ID, "cookies", "deleted", "The jar is gone.", _NOW),
+            _delivery,
+            deliveries.DeliveriesResponse(JOB_ID, [_delivery]),
             health.HealthResponse(
                 "healthy",
                 __version__,

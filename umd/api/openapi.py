@@ -62,6 +62,7 @@ SECURITY: Json = {
 _PARAMETER = re.compile(r"\{(\w+)(?::[^}]*)?\}")
 _PATH_SCHEMAS: Json = {
     "id": {"type": "string", "pattern": "^[0-9a-z]{26}$"},
+    "delivery_id": {"type": "string", "minLength": 1},
     "path": {"type": "string", "minLength": 1},
 }
 
@@ -107,6 +108,7 @@ def _paths(routes: Iterable[Route]) -> Json:
         }
         for route in routes
         if route.path.startswith("/api/v1/download/{id}") and route.answer != STREAM
+        if _PARAMETER.findall(route.path) == ["id"]
     }
     return paths
 
@@ -164,7 +166,7 @@ def _parameters(route: Route) -> Iterator[Json]:
 
 def _accepts(route: Route) -> bool:
     """Whether the route makes a resource that is there for longer than the answer."""
-    return route.body is not None and route.status == HTTPStatus.ACCEPTED
+    return route.method == "POST" and route.body is not None and route.needs.scope == "write"
 
 
 def _given(schema: Json) -> Json:
