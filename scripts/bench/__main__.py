@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-PARTS = ("log", "engine", "guard", "egress", "sse", "service")
+PARTS = ("log", "engine", "guard", "egress", "sse", "service", "batch")
 
 
 def main() -> int:

@@ -6,7 +6,20 @@ from dataclasses import dataclass
 import msgspec
 from aiohttp import web
 
-from umd.api import cookies, deliveries, download, events, files, health, job_logs, log, token, views
+from umd.api import (
+    batch,
+    batch_views,
+    cookies,
+    deliveries,
+    download,
+    events,
+    files,
+    health,
+    job_logs,
+    log,
+    token,
+    views,
+)
 from umd.api.decoding import NoQuery
 from umd.api.file_links import LinkQuery
 from umd.api.needs import (
@@ -21,7 +34,12 @@ from umd.api.needs import (
     WRITE_OWN,
     Needs,
 )
-from umd.domain.options import DownloadRequest
+from umd.domain.options import (
+    BatchDownloadRequest,
+    ChannelDownloadRequest,
+    DownloadRequest,
+    PlaylistDownloadRequest,
+)
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Type = type[msgspec.Struct]
@@ -196,6 +214,72 @@ ROUTES: tuple[Route, ...] = (
         "Forget a cookie jar",
         cookies.DeleteResponse,
         WRITE_OWN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/batch/download",
+        batch.submit_batch,
+        "Accept one download for each address",
+        batch_views.BatchDownloadResponse,
+        WRITE,
+        status=202,
+        body=BatchDownloadRequest,
+    ),
+    Route(
+        "POST",
+        "/api/v1/playlist/download",
+        batch.submit_playlist,
+        "Accept one download for each selected item of a playlist",
+        batch_views.BatchDownloadResponse,
+        WRITE,
+        status=202,
+        body=PlaylistDownloadRequest,
+    ),
+    Route(
+        "POST",
+        "/api/v1/channel/download",
+        batch.submit_channel,
+        "Accept one download for each video of a channel that passes the filters",
+        batch_views.BatchDownloadResponse,
+        WRITE,
+        status=202,
+        body=ChannelDownloadRequest,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batch",
+        batch.history,
+        "List the batches, newest first",
+        batch_views.BatchList,
+        READ,
+        query=batch.BatchesQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batch/{id}",
+        batch.show,
+        "Show a batch and each of its downloads",
+        batch_views.BatchDownloadResponse,
+        READ_OWN,
+    ),
+    Route("DELETE", "/api/v1/batch/{id}", batch.cancel, "Cancel a batch", views.CancelResponse, WRITE_OWN),
+    Route(
+        "POST",
+        "/api/v1/batch/{id}/retry",
+        batch.retry,
+        "Try again what failed or was cancelled",
+        batch_views.BatchDownloadResponse,
+        WRITE_OWN,
+        status=202,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batch/{id}/events",
+        events.batch_events,
+        "Follow a batch and its downloads",
+        STREAM,
+        FOLLOW_OWN,
+        query=None,
     ),
     Route("GET", "/api/v1/events", events.all_events, "Follow everything", STREAM, FOLLOW, query=None),
     Route(
