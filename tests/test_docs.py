@@ -9,7 +9,7 @@ import pytest
 from scripts import metrics_docs, settings_docs
 from umd.api import problems
 from umd.api.routes import ROUTES
-from umd.domain.events import AnyJobEvent
+from umd.domain.events import Event
 from umd.domain.faults import KINDS
 from umd.domain.naming import VARIABLES
 from umd.domain.options import DownloadRequest
@@ -40,7 +40,7 @@ def test_every_route_is_documented_and_no_other() -> None:
 
 
 def test_every_event_type_is_documented_and_no_other() -> None:
-    types = {member.__struct_config__.tag for member in get_args(AnyJobEvent)}
+    types = {member.__struct_config__.tag for member in get_args(Event)}
 
     assert first_column("Events") == {*types, "job.progress"}
 

@@ -15,8 +15,10 @@ import structlog
 from umd import __version__
 from umd.actors.actor import Actor
 from umd.actors.admission import Admission
+from umd.actors.batch_crew import BatchCrew
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
+from umd.actors.expansion import BatchOffice
 from umd.actors.job import Workshop
 from umd.actors.notifier import Notifier, Terms
 from umd.actors.recovery import recover
@@ -38,10 +40,13 @@ from umd.egress.resolver import SystemResolver
 from umd.egress.webhooks import connector
 from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
+from umd.engine.lister import EngineLister
 from umd.engine.notices import Happening, Notice
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
+from umd.projections.archive import Archive
+from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.projections.statistics import Statistics
@@ -134,11 +139,13 @@ class App:
             on_commit=self._counts.note,
         )
         self._jobs = Jobs()
+        self._batches = Batches(self._jobs)
+        self._archive = Archive(self._jobs)
         self._statistics = Statistics()
         self._files = Files()
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
-        self._dispatcher = Dispatcher(self._log, self._jobs, self._clock)
+        self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._clock)
         self._cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
         self._resolver = SystemResolver()
@@ -181,7 +188,13 @@ class App:
         warming = asyncio.create_task(self._warm_engine())
         try:
             self._stops.append(self._log.stop)
-            await self._log.start(self._jobs.apply, self._files.apply, self._statistics.apply)
+            await self._log.start(
+                self._jobs.apply,
+                self._batches.apply,
+                self._archive.apply,
+                self._files.apply,
+                self._statistics.apply,
+            )
         finally:
             await warming
         await asyncio.to_thread(self._cookies.prepare)
@@ -237,6 +250,7 @@ class App:
 
     async def _stop_acting(self) -> None:
         await self._root.stop()
+        await self._batch_crew.stop()
         await self._workers.stop()
 
     async def stop(self) -> None:
@@ -269,6 +283,19 @@ class App:
         )
         self._crew = Crew(self._workshop, self._workers)
         self._admission = Admission(self._settings, self._clock, self._jobs, self._crew.start_job)
+        lister = EngineLister(
+            self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard
+        )
+        office = BatchOffice(
+            self._dispatcher,
+            self._batches,
+            self._jobs,
+            self._archive,
+            self._admission,
+            lister,
+            self._rules,
+        )
+        self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
 
     async def _start_serving(self) -> None:
         """Listen before anybody acts, so that the server outlives the actors when the service stops."""
@@ -279,6 +306,8 @@ class App:
             clock=self._clock,
             dispatcher=self._dispatcher,
             jobs=self._jobs,
+            batches=self._batches,
+            batch_crew=self._batch_crew,
             log=self._log,
             live=self._live,
             admission=self._admission,
@@ -316,11 +345,18 @@ class App:
         notifier = Notifier(
             self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
         )
-        for follower in (self._admission.apply, self._crew.apply, self._cleanup.apply, notifier.apply):
+        for follower in (
+            self._admission.apply,
+            self._crew.apply,
+            self._batch_crew.apply,
+            self._cleanup.apply,
+            notifier.apply,
+        ):
             self._log.follow(follower)
-        self._stops += [self._root.stop, self._stop_crew]
+        self._stops += [self._root.stop, self._stop_crew, self._batch_crew.stop]
         for actor in (self._admission, self._cleanup, notifier):
             self._keep(actor)
+        self._batch_crew.start()
 
     def _keep(self, actor: Actor[None]) -> None:
         self._root.start(actor.name, lambda: actor)

@@ -1,49 +1,100 @@
 """The one door to the event log: load the state, decide, append with the expected position."""
 
-from umd.clock import Clock
-from umd.domain import job as rules
-from umd.domain.commands import Command
+from collections.abc import Callable, Sequence
+from typing import Protocol, TypeVar
+
+from umd.clock import Clock, Micros
+from umd.domain import batch as batch_rules
+from umd.domain import job as job_rules
+from umd.domain.commands import AnyBatchCommand, AnyJobCommand, Command
+from umd.domain.events import Event
 from umd.errors import Conflict
 from umd.log import EventLog
+from umd.projections.batches import BatchEntry, Batches
 from umd.projections.jobs import Entry, Jobs
 
 CONFLICTS_MAX = 50
 
 
+class _Known(Protocol):
+    """What a projection knows of a stream."""
+
+    @property
+    def position(self) -> int: ...
+
+    @property
+    def correlation(self) -> str: ...
+
+
+K = TypeVar("K", bound=_Known)
+
+
 class Dispatcher:
     """Executes commands. Nothing else appends to the log."""
 
-    def __init__(self, log: EventLog, jobs: Jobs, clock: Clock) -> None:
+    def __init__(self, log: EventLog, jobs: Jobs, batches: Batches, clock: Clock) -> None:
         self._log = log
         self._jobs = jobs
+        self._batches = batches
         self._clock = clock
 
     async def execute(
-        self, command: Command, *, correlation: str | None = None, causation: int | None = None
+        self, command: AnyJobCommand, *, correlation: str | None = None, causation: int | None = None
     ) -> Entry:
-        """Decide a command on the newest state and store what comes of it, durably.
+        """Decide a job's command on the newest state and store what comes of it, durably.
 
         Returns the job as it then is; it is unchanged, and nothing is stored, when the command was done
         already. `correlation` defaults to that of the job's first row. Raises a `Refused` error when the
         state does not allow the command, and what `EventLog.append` raises.
         """
+        await self._store(
+            job_rules.stream(command.job_id),
+            command,
+            lambda: self._jobs.get(command.job_id),
+            lambda entry, at: job_rules.decide(entry.job if entry else None, command, at),
+            correlation,
+            causation,
+        )
+        return self._jobs.require(command.job_id)
+
+    async def execute_batch(self, command: AnyBatchCommand, *, correlation: str | None = None) -> BatchEntry:
+        """The same for a batch's command."""
+        await self._store(
+            batch_rules.stream(command.batch_id),
+            command,
+            lambda: self._batches.get(command.batch_id),
+            lambda entry, _: batch_rules.decide(entry.batch if entry else None, command),
+            correlation,
+            None,
+        )
+        return self._batches.require(command.batch_id)
+
+    async def _store(  # what one kind of stream has of its own, and what the caller knows
+        self,
+        stream: str,
+        command: Command,
+        load: Callable[[], K | None],
+        decide: Callable[[K | None, Micros], Sequence[Event]],
+        correlation: str | None,
+        causation: int | None,
+    ) -> None:
         for _ in range(CONFLICTS_MAX):
-            entry = self._jobs.get(command.job_id)
+            known = load()
             at = self._clock.now()
-            events = rules.decide(entry.job if entry else None, command, at)
-            if not events and entry is not None:
-                return entry
+            events = decide(known, at)
+            if not events and known is not None:
+                return
             try:
                 await self._log.append(
-                    rules.stream(command.job_id),
-                    entry.position if entry else 0,
+                    stream,
+                    known.position if known else 0,
                     command,
                     events,
                     at=at,
-                    correlation=correlation or (entry.correlation if entry else ""),
+                    correlation=correlation or (known.correlation if known else ""),
                     causation=causation,
                 )
             except Conflict:
                 continue
-            return self._jobs.require(command.job_id)
-        raise Conflict(f"Job {command.job_id} was changed by others {CONFLICTS_MAX} times in a row.")
+            return
+        raise Conflict(f"{stream} was changed by others {CONFLICTS_MAX} times in a row.")

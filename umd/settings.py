@@ -67,6 +67,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     max_concurrent_downloads: Annotated[int, _number(1, 1_000, "downloads that run at once")] = 10
     max_concurrent_per_site: Annotated[int, _number(1, 1_000, "downloads that run at once from one site")] = 4
     queue_max: Annotated[int, _number(1, 1_000_000, "jobs that may wait")] = 10_000
+    batches_max: Annotated[int, _number(1, 100_000, "batches that may be under way")] = 1_000
     default_timeout_sec: Annotated[int, _number(60, 7_200, "a job's time, where the request names none")] = (
         1_800
     )

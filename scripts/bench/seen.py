@@ -13,6 +13,7 @@ from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
 from umd.domain.options import DownloadRequest
 from umd.log.sqlite import SqliteLog
+from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
 
 JOBS = 10_000
@@ -27,7 +28,7 @@ async def fill(folder: Path) -> None:
     jobs, clock = Jobs(), SystemClock()
     log = SqliteLog(folder / "log")
     await log.start(jobs.apply)
-    dispatcher = Dispatcher(log, jobs, clock)
+    dispatcher = Dispatcher(log, jobs, Batches(jobs), clock)
 
     async def one(number: int) -> None:
         job_id = clock.new_id()

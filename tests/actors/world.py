@@ -1,26 +1,45 @@
 """The core of the service around a scripted engine: real dispatcher, projections and actors, no processes."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import msgspec
+
 from tests.domain.builders import LIMITS, METADATA
 from tests.virtual import VirtualClock
 from umd.actors.admission import Admission
+from umd.actors.batch_crew import BatchCrew
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
+from umd.actors.expansion import BatchOffice
 from umd.actors.job import Workshop, settle
 from umd.actors.supervisor import Supervisor
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
-from umd.domain.events import Limits, Progress
+from umd.domain import destinations
+from umd.domain.batch import FINAL as BATCH_FINAL
+from umd.domain.batch import Batch
+from umd.domain.events import Limits, ListedItem, Progress
 from umd.domain.job import ACTIVE, Job, State
-from umd.domain.options import DownloadRequest
-from umd.engine.protocol import AnyReport, Assignment, Ended, Entered, Extracted, Finished, Tick
+from umd.domain.options import AnyBatchRequest, BatchOrder, DownloadRequest, MediaOptions
+from umd.engine.protocol import (
+    AnyReport,
+    Assignment,
+    Ended,
+    Entered,
+    Extracted,
+    Finished,
+    Listed,
+    ListingFailed,
+    Tick,
+)
 from umd.live import Live
 from umd.log.memory import MemoryLog
+from umd.projections.archive import Archive
+from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
 from umd.settings import Settings
@@ -143,6 +162,40 @@ class ScriptedEngine:
         return ScriptedAttempt(assignment, scripts.pop(0) if len(scripts) > 1 else scripts[0])
 
 
+@dataclass
+class ScriptedLister:
+    """Tells the lists that it was given, page by page; an error among the pages is raised, once."""
+
+    lists: dict[str, list[Listed | ListingFailed | Pause]] = field(default_factory=dict)
+    pages: dict[str, ListedItem] = field(default_factory=dict)
+    asked: list[tuple[str, int]] = field(default_factory=list)
+    looked_up: list[str] = field(default_factory=list)
+    reading: int = 0
+
+    async def listing(self, url: str, options: MediaOptions, items_max: int) -> AsyncGenerator[Listed, None]:
+        self.asked.append((url, items_max))
+        self.reading += 1
+        left = items_max
+        try:
+            for page in list(self.lists.get(url, ())):
+                await asyncio.sleep(0)
+                if isinstance(page, ListingFailed):
+                    self.lists[url].remove(page)
+                    raise page
+                if isinstance(page, Pause):
+                    await asyncio.sleep(page.seconds)
+                elif left > 0:
+                    yield msgspec.structs.replace(page, items=page.items[:left])
+                    left -= len(page.items)
+        finally:
+            self.reading -= 1
+
+    async def lookup(self, item: ListedItem, options: MediaOptions) -> ListedItem | None:
+        self.looked_up.append(item.url)
+        await asyncio.sleep(0)
+        return self.pages.get(item.url)
+
+
 class World:
     """Everything below HTTP."""
 
@@ -151,12 +204,14 @@ class World:
         self.clock = VirtualClock()
         self.log = log or MemoryLog()
         self.jobs = Jobs()
+        self.batches = Batches(self.jobs)
+        self.archive = Archive(self.jobs)
         self.files = Files()
         self.live = Live()
         self.engine = ScriptedEngine()
         self.volume = Volume(root)
         self.cookies = CookieStore(root, Vault(()))
-        self.dispatcher = Dispatcher(self.log, self.jobs, self.clock)
+        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
         self.workshop = Workshop(
             self.dispatcher,
             self.jobs,
@@ -172,18 +227,38 @@ class World:
         self.crew = Crew(self.workshop, self.supervisor)
         self.admission = Admission(self.settings, self.clock, self.jobs, self.crew.start_job)
         self.cleanup = Cleanup(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
+        self.lister = ScriptedLister()
+        office = BatchOffice(
+            self.dispatcher,
+            self.batches,
+            self.jobs,
+            self.archive,
+            self.admission,
+            self.lister,
+            destinations.rules_of(self.settings),
+        )
+        self.batch_crew = BatchCrew(
+            office, Supervisor("batches", self.fatal.append), self.settings.batches_max
+        )
 
     async def start(self) -> None:
         self.volume.prepare()
-        await self.log.start(self.jobs.apply, self.files.apply)
+        await self.log.start(self.jobs.apply, self.batches.apply, self.archive.apply, self.files.apply)
         for entry in self.jobs.in_state(*ACTIVE):
             await settle(self.workshop, entry, "the service ended")
-        for follower in (self.admission.apply, self.crew.apply, self.cleanup.apply):
+        for follower in (
+            self.admission.apply,
+            self.crew.apply,
+            self.batch_crew.apply,
+            self.cleanup.apply,
+        ):
             self.log.follow(follower)
         await self.admission.start()
         await self.cleanup.start()
+        self.batch_crew.start()
 
     async def stop(self) -> None:
+        await self.batch_crew.stop()
         self.admission.close()
         await self.admission.stop()
         await self.crew.stop(self.settings.drain_sec)
@@ -202,9 +277,30 @@ class World:
             )
         return job_id
 
+    async def submit_batch(
+        self, request: AnyBatchRequest, limits: Limits = LIMITS, owner: str = "anonymous"
+    ) -> str:
+        batch_id = self.clock.new_id()
+        command = c.SubmitBatch(batch_id, order=BatchOrder.of(request), limits=limits, owner=owner)
+        with self.batch_crew.intake():
+            await self.dispatcher.execute_batch(command, correlation="test")
+        return batch_id
+
+    async def batch_end(self, batch_id: str) -> Batch:
+        return (await self.batches.when(batch_id, lambda batch: batch.state in BATCH_FINAL)).batch
+
+    def batch(self, batch_id: str) -> Batch:
+        return self.batches.require(batch_id).batch
+
     async def until(self, job_id: str, *states: State) -> Job:
         entry: Entry = await self.jobs.when(job_id, lambda job: job.state in states)
         return entry.job
+
+    async def known(self, job_id: str) -> None:
+        """Wait until a batch has submitted this job of its."""
+        async with asyncio.timeout(3_600):
+            while self.jobs.get(job_id) is None:  # noqa: ASYNC110  # nobody can watch what is not there
+                await asyncio.sleep(0.01)
 
     async def idle(self) -> None:
         """Wait until no actor of a job is left."""

@@ -42,6 +42,12 @@ class Door(World):
         job_id: str = answer.json["request_id"]
         return job_id
 
+    async def batch_of(self, who: str, url: str = "https://example.com/v") -> str:
+        answer = await self.post({"urls": [url]}, "/batch/download", **headers(who))
+        assert answer.status == 202, answer.body
+        batch_id: str = answer.json["batch_id"]
+        return batch_id
+
 
 def door(root: Path, **changes: object) -> AbstractAsyncContextManager[World]:
     """A world with keys, and without limits where the test names none."""

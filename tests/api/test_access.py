@@ -63,6 +63,8 @@ def expected(route: Route, caller: str | None) -> set[int]:
 
 async def prepared(world: Door, route: Route) -> str:
     """The path of the route with something of alice's in it, in a state that allows what the route does."""
+    if "/batch/{id}" in route.path:
+        return await prepared_batch(world, route)
     job_id = await world.job_of("alice-write")
     if "/files/" in route.path:
         await world.complete(job_id, {"videos/a.mp4": b"1"})
@@ -76,6 +78,13 @@ async def prepared(world: Door, route: Route) -> str:
         stored = await world.post(JAR_BODY, path="/auth/cookies", **headers("alice-write"))
         job_id = stored.json["cookie_id"]
     return path_of(route, job_id)
+
+
+async def prepared_batch(world: Door, route: Route) -> str:
+    batch_id = await world.batch_of("alice-write")
+    if route.path.endswith("/retry"):
+        await world.by("alice-write", "DELETE", f"/batch/{batch_id}")
+    return route.path.removeprefix(PREFIX).replace("{id}", batch_id)
 
 
 async def ask(world: Door, route: Route, path: str, sent: dict[str, str]) -> Answer:
@@ -141,6 +150,62 @@ async def test_lists_show_the_caller_s_own_and_an_admin_everybody_s(locked: Door
     assert await listed("alice-read") == alices[::-1]
     assert await listed("bob-write") == bobs
     assert await listed("bob-admin") == bobs + alices[::-1]
+
+
+async def test_the_list_of_batches_shows_the_caller_s_own(locked: Door) -> None:
+    alices = [await locked.batch_of("alice-write") for _ in range(3)]
+    bobs = [await locked.batch_of("bob-write")]
+
+    async def listed(who: str) -> list[str]:
+        first = (await locked.by(who, "GET", "/batch?limit=2")).json
+        rest = (await locked.by(who, "GET", f"/batch?cursor={first['next']}")).json if first["next"] else None
+        return [item["batch_id"] for item in first["items"] + (rest["items"] if rest else [])]
+
+    assert await listed("alice-read") == alices[::-1]
+    assert await listed("bob-write") == bobs
+    assert await listed("bob-admin") == bobs + alices[::-1]
+
+
+async def test_the_downloads_of_a_batch_are_its_owner_s(locked: Door) -> None:
+    batch_id = await locked.batch_of("alice-write")
+    async with locked.session.get(
+        f"{PREFIX}/batch/{batch_id}/events", headers={**headers("alice-read"), "Last-Event-ID": "0"}
+    ) as answer:
+        received = b""
+        while b"event: job.queued" not in received:
+            received += await answer.content.readany()
+    child = locked.batches.unended(batch_id)[0]
+
+    assert (await locked.by("alice-read", "GET", f"/download/{child}")).json["batch_id"] == batch_id
+    assert (await locked.by("bob-write", "GET", f"/download/{child}")).status == 404
+
+
+async def test_the_stream_of_everything_has_the_batches_of_the_caller_s_own(locked: Door) -> None:
+    await locked.batch_of("alice-write")
+    mine = await locked.batch_of("bob-write")
+    await locked.by("bob-write", "DELETE", f"/batch/{mine}")
+
+    async with locked.session.get(
+        f"{PREFIX}/events", headers={**headers("bob-read"), "Last-Event-ID": "0"}
+    ) as answer:
+        received = b""
+        while b"event: batch.cancelled" not in received:
+            received += await answer.content.readany()
+
+    events = [msgspec.json.decode(line[6:]) for line in received.split(b"\n") if line.startswith(b"data: ")]
+    children = {one.job_id for one in locked.batches.require(mine).batch.items}
+    assert {event["batch_id"] for event in events if "request_id" not in event} == {mine}
+    assert {event["request_id"] for event in events if "request_id" in event} <= children
+
+
+async def test_one_idempotency_key_of_two_callers_makes_two_batches(locked: Door) -> None:
+    body = {"urls": ["https://example.com/v"]}
+    made = [
+        (await locked.post(body, "/batch/download", Idempotency_Key="k", **headers(who))).json["batch_id"]
+        for who in ("alice-write", "bob-write", "alice-write")
+    ]
+
+    assert made[0] == made[2] != made[1]
 
 
 async def test_the_stream_of_everything_is_that_of_the_caller_s_own(locked: Door) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from tests.api.world import PREFIX, URL, World, is_problem
 from tests.domain.builders import METADATA, NETWORK, PRIVATE, PROGRESS
-from umd.api import download, views
+from umd.api import cursors, download, views
 from umd.clock import SECOND
 from umd.domain import commands as c
 from umd.domain.events import Progress
@@ -384,7 +384,7 @@ async def test_the_list_is_filtered_by_status(world: World) -> None:
 
 def test_a_cursor_is_the_position_and_nothing_else_is_one() -> None:
     for position in (1, 10, 2**40):
-        assert download._position(download._cursor(position)) == position
+        assert cursors.decode(cursors.encode(position)) == position
 
 
 def test_every_state_has_a_name_on_the_wire() -> None:

@@ -9,11 +9,14 @@ from hypothesis import strategies as st
 
 from tests.api.world import PREFIX, URL, Answer, World
 from umd.api.problems import CODES, MEANINGS
-from umd.domain.options import DownloadRequest
+from umd.domain.options import ChannelDownloadRequest, DownloadRequest, PlaylistDownloadRequest
 
 fuzz = settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 FIELDS = DownloadRequest.__struct_fields__
+BATCH_FIELDS = sorted(
+    {*PlaylistDownloadRequest.__struct_fields__, *ChannelDownloadRequest.__struct_fields__, "urls"}
+)
 texts = st.text(max_size=20)
 leaves = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | texts
 values = st.recursive(
@@ -30,6 +33,8 @@ PATHS = [
     "/download",
     "/download/{}",
     "/download/{}/logs",
+    "/batch",
+    "/batch/{}",
     "/log",
     "/files/{}",
     "/health",
@@ -69,6 +74,23 @@ async def test_requests(world: World, body: dict[str, object], url: str, templat
 
     check(answer)
     assert answer.status in (202, 403, 422)
+
+
+@fuzz
+@given(
+    what=st.sampled_from(["batch", "playlist", "channel"]),
+    body=st.dictionaries(st.sampled_from(BATCH_FIELDS) | texts, values, max_size=5),
+    items=st.text(alphabet="0123456789:-,+inf ", max_size=12) | st.none(),
+)
+async def test_batch_requests(world: World, what: str, body: dict[str, object], items: str | None) -> None:
+    least: dict[str, object] = {"urls": [URL]} if what == "batch" else {"url": URL}
+    if what == "playlist" and items is not None:
+        least["items"] = items
+    answer = await world.post({**body, **least}, f"/{what}/download")
+
+    check(answer)
+    if answer.status == 202:
+        await world.ask("DELETE", f"/batch/{answer.json['batch_id']}")
 
 
 @fuzz

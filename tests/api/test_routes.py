@@ -7,10 +7,20 @@ from tests.api.world import JAR, PREFIX, URL, World, is_problem
 from umd.api.cookies import CookiesUploadRequest
 from umd.api.download import DeletionRequest
 from umd.api.routes import ROUTES, Route
-from umd.domain.options import DownloadRequest
+from umd.domain.options import (
+    BatchDownloadRequest,
+    ChannelDownloadRequest,
+    DownloadRequest,
+    PlaylistDownloadRequest,
+)
+
+_ONE_URL = b'{"url": "' + URL.encode() + b'"}'
 
 BODIES = {
-    DownloadRequest: b'{"url": "' + URL.encode() + b'"}',
+    DownloadRequest: _ONE_URL,
+    PlaylistDownloadRequest: _ONE_URL,
+    ChannelDownloadRequest: _ONE_URL,
+    BatchDownloadRequest: b'{"urls": ["' + URL.encode() + b'"]}',
     CookiesUploadRequest: msgspec.json.encode({"name": "mine", "cookies": JAR}),
     DeletionRequest: b'{"delete_at": "2023-11-15T00:00:00Z"}',
 }
@@ -47,8 +57,10 @@ async def test_a_route_answers_as_the_table_says(world: World, route: Route) -> 
         await world.complete(job_id)
     if route.path.endswith(("/files/{path:.+}", "/deletion")):
         await world.complete(job_id, {"videos/a.mp4": b"1"})
+    if "/batch/{id}" in route.path:
+        job_id = await world.submit_batch()
     if route.path.endswith("/retry"):
-        await world.ask("DELETE", f"/download/{job_id}")
+        await world.ask("DELETE", path_of(route, job_id).removesuffix("/retry"))
     if route.path.endswith("/resume"):
         await world.post(path=f"/download/{job_id}/pause")
     if route.path.endswith("/cookies/{id}"):

@@ -12,8 +12,12 @@ import msgspec
 from aiohttp import ClientResponse, ClientSession
 from multidict import CIMultiDict
 
+from tests.actors.world import ScriptedLister
 from tests.domain.builders import DONE, LIMITS
 from umd.actors.admission import Admission
+from umd.actors.batch_crew import BatchCrew
+from umd.actors.expansion import BatchOffice
+from umd.actors.supervisor import Supervisor
 from umd.api.context import Check, Context, Readiness, Vitals
 from umd.api.gate import Gate
 from umd.api.server import Server
@@ -26,6 +30,8 @@ from umd.domain import events as e
 from umd.domain.validation import Permits
 from umd.live import Live
 from umd.log.memory import MemoryLog
+from umd.projections.archive import Archive
+from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
 from umd.projections.statistics import Statistics
@@ -82,7 +88,10 @@ class World:
 
     def __post_init__(self) -> None:
         self.clock = HandClock()
+        self.faults: list[BaseException] = []
         self.jobs = Jobs()
+        self.batches = Batches(self.jobs)
+        self.archive = Archive(self.jobs)
         self.files = Files()
         self.statistics = Statistics()
         self.counts = Counts(self.clock)
@@ -90,8 +99,18 @@ class World:
         self.volume = Volume(self.root)
         self.vault = Vault.of(self.settings.cookie_key)
         self.cookies = CookieStore(self.root, self.vault)
-        self.dispatcher = Dispatcher(self.log, self.jobs, self.clock)
+        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
         self.admission = Admission(self.settings, self.clock, self.jobs, lambda _job_id, _ended: None)
+        office = BatchOffice(
+            self.dispatcher,
+            self.batches,
+            self.jobs,
+            self.archive,
+            self.admission,
+            ScriptedLister(),
+            destinations.rules_of(self.settings),
+        )
+        self.batch_crew = BatchCrew(office, Supervisor("batches", self.faults.append), batches_max=50)
         self.readiness = Readiness(self.clock.now())
         self.readiness.phase = "ready"
         self.hub = Hub(self.log, self.live, StreamLimits.of(self.settings))
@@ -107,6 +126,8 @@ class World:
             clock=self.clock,
             dispatcher=self.dispatcher,
             jobs=self.jobs,
+            batches=self.batches,
+            batch_crew=self.batch_crew,
             log=self.log,
             live=self.live,
             admission=self.admission,
@@ -128,8 +149,15 @@ class World:
     async def running(self) -> AsyncIterator["World"]:
         self.volume.prepare()
         self.cookies.prepare()
-        await self.log.start(self.jobs.apply, self.files.apply, self.statistics.apply)
+        await self.log.start(
+            self.jobs.apply,
+            self.batches.apply,
+            self.archive.apply,
+            self.files.apply,
+            self.statistics.apply,
+        )
         self.log.follow(self.admission.apply)
+        self.log.follow(self.batch_crew.apply)
         self.hub.start()
         await self.server.start()
         self.port = self.server.port
@@ -138,6 +166,7 @@ class World:
                 yield self
         finally:
             async with asyncio.timeout(DEADLINE_SEC):
+                await self.batch_crew.stop()
                 await self.hub.close()
                 await self.server.stop()
                 await self.log.stop()
@@ -172,7 +201,14 @@ class World:
         job_id: str = answer.json["request_id"]
         return job_id
 
-    async def execute(self, command: c.Command) -> Entry:
+    async def submit_batch(self, *urls: str, **fields: object) -> str:
+        """Accept a batch of addresses; returns its id."""
+        answer = await self.post({"urls": urls or [URL], **fields}, "/batch/download")
+        assert answer.status == 202, answer.body
+        batch_id: str = answer.json["batch_id"]
+        return batch_id
+
+    async def execute(self, command: c.AnyJobCommand) -> Entry:
         return await self.dispatcher.execute(command)
 
     async def start(self, job_id: str) -> None:

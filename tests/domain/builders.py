@@ -22,7 +22,7 @@ QUEUED = e.JobQueued(
 )
 STARTED = e.JobStarted(1, "2026.10.26")
 
-GIVEN: dict[State | None, tuple[e.Event, ...]] = {
+GIVEN: dict[State | None, tuple[e.AnyJobEvent, ...]] = {
     None: (),
     State.QUEUED: (QUEUED,),
     State.RUNNING: (QUEUED, STARTED),
@@ -39,7 +39,7 @@ GIVEN: dict[State | None, tuple[e.Event, ...]] = {
 }
 """A history that leads to each state; None is the job that does not exist."""
 
-COMMANDS: dict[type[c.JobCommand], c.Command] = {
+COMMANDS: dict[type[c.JobCommand], c.AnyJobCommand] = {
     type(command): command
     for command in (
         c.SubmitDownload(JOB_ID, request=QUEUED.request, limits=LIMITS, owner="anonymous", body_hash="h1"),
@@ -65,7 +65,7 @@ COMMANDS: dict[type[c.JobCommand], c.Command] = {
 """One command of every kind."""
 
 
-def job_after(*events: e.Event) -> Job | None:
+def job_after(*events: e.AnyJobEvent) -> Job | None:
     """The job that these events lead to."""
     job: Job | None = None
     for event in events:

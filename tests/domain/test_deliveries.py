@@ -24,14 +24,14 @@ SECRET = "whsec_" + base64.b64encode(b"s" * 32).decode()
 OTHER = "whsec_" + base64.b64encode(b"o" * 32).decode()
 
 
-def job(*events: e.Event, **options: object) -> Job:
+def job(*events: e.AnyJobEvent, **options: object) -> Job:
     request = replace(QUEUED.request, **{"webhook_url": HOOK, **options})
     after = job_after(replace(QUEUED, request=request), *events)
     assert after is not None
     return after
 
 
-def done(job: Job, command: c.Command) -> Job:
+def done(job: Job, command: c.AnyJobCommand) -> Job:
     for event in decide(job, command, AT):
         job = evolve(job, event, AT)
     return job

@@ -193,14 +193,14 @@ TABLE: dict[type[c.JobCommand], dict[State | None, object]] = {
 }
 
 
-def types(events: tuple[e.Event, ...]) -> tuple[str, ...]:
+def types(events: tuple[e.AnyJobEvent, ...]) -> tuple[str, ...]:
     return tuple(str(event.__struct_config__.tag) for event in events)
 
 
 @pytest.mark.parametrize("state", GIVEN)
 @pytest.mark.parametrize("command", COMMANDS.values(), ids=lambda command: type(command).__name__)
 def test_every_pair_of_state_and_command_is_decided_or_refused_by_name(
-    state: State | None, command: c.Command
+    state: State | None, command: c.AnyJobCommand
 ) -> None:
     expected = TABLE[type(command)][state]
     job = job_after(*GIVEN[state])

@@ -48,7 +48,9 @@ def _text(info: inspect.StrType) -> st.SearchStrategy[str]:
         return st.from_regex(info.pattern, fullmatch=True).filter(
             lambda text: len(text) <= (info.max_length or 99) and not text.endswith("\n")
         )
-    return TEXT.filter(lambda text: len(text) >= (info.min_length or 0))
+    return TEXT.map(lambda text: text[: info.max_length]).filter(
+        lambda text: len(text) >= (info.min_length or 0)
+    )
 
 
 _LEAVES: dict[type, st.SearchStrategy[Any]] = {

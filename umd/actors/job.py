@@ -19,7 +19,19 @@ from umd.domain import naming
 from umd.domain.events import Fault, File, LogLine, Metadata, Progress
 from umd.domain.faults import blame, fault
 from umd.domain.job import State
-from umd.engine.protocol import Assignment, Attempt, Ended, Engine, Entered, Extracted, Finished, Said, Tick
+from umd.engine.protocol import (
+    AnyReport,
+    Assignment,
+    Attempt,
+    Ended,
+    Engine,
+    Entered,
+    Extracted,
+    Finished,
+    Listed,
+    Said,
+    Tick,
+)
 from umd.errors import EngineError, InvalidState, LogError, NotFound, StaleAttempt, StorageFull
 from umd.live import Live
 from umd.projections.jobs import Entry, Jobs
@@ -149,7 +161,7 @@ class JobActor(Actor[Stop]):
         if not guard.cancelled():
             guard.result()
 
-    async def _take(self, report: Tick | Extracted | Entered | Said | Finished) -> None:
+    async def _take(self, report: AnyReport) -> None:
         match report:
             case Tick(progress):
                 self._show(progress)
@@ -168,6 +180,8 @@ class JobActor(Actor[Stop]):
                     await self._execute(c.EnterPhase(self._job_id, self._number, progress, step))
             case Finished():
                 self._finished = report
+            case Listed():
+                raise EngineError("A download answered with a list.")
 
     def _show(self, progress: Progress) -> None:
         self._progress = progress
@@ -312,7 +326,7 @@ class JobActor(Actor[Stop]):
             self._lines, self._lines_dropped = [], 0
             await self._execute(c.RecordLog(self._job_id, self._number, lines, dropped))
 
-    async def _execute(self, command: c.Command) -> Entry:
+    async def _execute(self, command: c.AnyJobCommand) -> Entry:
         """Execute a command; while the volume is full, wait for space, for nothing may be lost."""
         while True:
             try:

@@ -209,7 +209,7 @@ class Notifier(Actor[None]):
 
     def _outcome(
         self, job: Job, delivery: Delivery, status: int | None, reason: str, took_ms: int
-    ) -> c.Command:
+    ) -> c.AnyJobCommand:
         number, attempt = delivery.number, delivery.attempts + 1
         if status is not None and 200 <= status < 300:  # noqa: PLR2004  # what HTTP calls successful
             return c.RecordDelivered(job.job_id, number, attempt, status, took_ms)
@@ -225,7 +225,7 @@ class Notifier(Actor[None]):
             gone=status == GONE,
         )
 
-    async def _record(self, command: c.Command) -> None:
+    async def _record(self, command: c.AnyJobCommand) -> None:
         """Record what came of an attempt; while the volume is full, wait for space."""
         while True:
             try:

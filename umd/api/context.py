@@ -8,6 +8,7 @@ import msgspec
 from aiohttp import web
 
 from umd.actors.admission import Admission
+from umd.actors.batch_crew import BatchCrew
 from umd.api.gate import Gate
 from umd.clock import Clock, Micros
 from umd.dispatcher import Dispatcher
@@ -16,6 +17,7 @@ from umd.domain.events import Limits
 from umd.domain.validation import Permits
 from umd.live import Live
 from umd.log import EventLog
+from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.projections.statistics import Statistics
@@ -70,6 +72,8 @@ class Context:
     clock: Clock
     dispatcher: Dispatcher
     jobs: Jobs
+    batches: Batches
+    batch_crew: BatchCrew
     log: EventLog
     live: Live
     admission: Admission

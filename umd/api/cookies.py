@@ -8,11 +8,10 @@ from typing import Annotated, Literal
 import msgspec
 from aiohttp import BodyPartReader, web
 
-from umd.api import answers, links
+from umd.api import answers, idempotency, links
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import BODY_WAIT_SEC, NoQuery, convert_body, read_body, read_query
-from umd.api.download import idempotency_key, keyed_id
 from umd.api.problems import HttpRefusal
 from umd.clock import rfc3339
 from umd.domain import cookies as netscape
@@ -75,9 +74,9 @@ async def store(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     read_query(request, NoQuery)
     body = await _upload(request)
-    whose, key = caller(request).name, idempotency_key(request)
+    whose, key = caller(request).name, idempotency.key_of(request)
     fingerprint = None if key is None else blake2b(msgspec.json.encode(body), digest_size=16).hexdigest()
-    cookies_id = context.clock.new_id() if key is None else keyed_id(f"cookies\0{whose}", key)
+    cookies_id = context.clock.new_id() if key is None else idempotency.keyed_id(f"cookies\0{whose}", key)
     jar = context.cookies.get(cookies_id)
     if jar is None:
         jar = await _stored(context, body, cookies_id, whose, fingerprint)

@@ -1,29 +1,26 @@
 """The downloads: accept, show, list, cancel, pause, resume, retry."""
 
 import asyncio
-import base64
-import binascii
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
-from hashlib import blake2b
 from typing import Annotated
 
 import msgspec
 from aiohttp import web
 
-from umd.api import answers, links, secrets, views
+from umd.api import answers, cursors, idempotency, links, secrets, views
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.owned import load_owned, visible_owner
 from umd.api.problems import HttpRefusal
 from umd.api.request_id import REQUEST_ID
-from umd.clock import encode_id, rfc3339
+from umd.clock import rfc3339
 from umd.domain import destinations, limits, validation
 from umd.domain.commands import (
+    AnyJobCommand,
     CancelDownload,
-    Command,
     PauseDownload,
     ResumeDownload,
     RetryDownload,
@@ -41,7 +38,6 @@ STOP_WAIT_SEC = 10
 """An attempt's processes are gone within five seconds; twice that is a fault, and is not waited for."""
 
 _JOB_ID = re.compile(r"[0-9a-z]{26}")
-_KEY = re.compile(r"[\x21-\x7e]{1,255}")
 
 
 class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -114,16 +110,15 @@ async def history(request: web.Request) -> web.Response:
     """The jobs, newest first."""
     context = request.app[CONTEXT]
     query = read_query(request, HistoryQuery)
-    before = None if query.cursor is None else _position(query.cursor)
     page = context.jobs.page(
         limit=query.limit,
-        before=before,
+        before=cursors.decode(query.cursor),
         states=views.states(query.status),
         owner=visible_owner(caller(request)),
     )
     base = links.base_url(request, context.settings)
     items = [views.show(entry, context, base) for entry in page.entries]
-    return answers.answer(views.DownloadList(items, None if page.next is None else _cursor(page.next)))
+    return answers.answer(views.DownloadList(items, cursors.encode(page.next)))
 
 
 async def cancel(request: web.Request) -> web.Response:
@@ -193,44 +188,17 @@ def find(request: web.Request) -> Entry:
 
 def _command(request: web.Request, context: Context, body: DownloadRequest) -> SubmitDownload:
     whose = caller(request).name
-    key = idempotency_key(request)
+    key = idempotency.key_of(request)
     return SubmitDownload(
-        context.clock.new_id() if key is None else keyed_id(whose, key),
+        context.clock.new_id() if key is None else idempotency.keyed_id(whose, key),
         request=secrets.sealed(request, body, whose),
         limits=limits.resolve(body, context.limits),
         owner=whose,
-        body_hash=None if key is None else _fingerprint(body),
+        body_hash=None if key is None else idempotency.fingerprint(body),
     )
 
 
-def idempotency_key(request: web.Request) -> str | None:
-    """The client's key for a POST that it may repeat. Raises `HttpRefusal`."""
-    keys = request.headers.getall("Idempotency-Key", ())
-    if not keys:
-        return None
-    if len(keys) > 1 or not _KEY.fullmatch(keys[0]):
-        raise HttpRefusal(
-            "malformed_request", "An Idempotency-Key has 1 to 255 visible ASCII characters, and comes once."
-        )
-    return keys[0]
-
-
-def keyed_id(whose: str, key: str) -> str:
-    """The id of the job that a key stands for. No table of keys is needed: the stream itself is the entry."""
-    return encode_id(blake2b(f"{whose}\0{key}".encode(), digest_size=16).digest())
-
-
-def _fingerprint(body: DownloadRequest) -> str:
-    """A hash of what the client asked for. Defaults are left out, so that a release may add fields."""
-    asked = {
-        field.name: value
-        for field in msgspec.structs.fields(body)
-        if (value := getattr(body, field.name)) != field.default
-    }
-    return blake2b(msgspec.json.encode(asked, order="deterministic"), digest_size=16).hexdigest()
-
-
-async def _execute(request: web.Request, command: Callable[[str], Command]) -> Entry:
+async def _execute(request: web.Request, command: Callable[[str], AnyJobCommand]) -> Entry:
     """Execute a command on the caller's job that the path names."""
     context = request.app[CONTEXT]
     read_query(request, NoQuery)
@@ -238,7 +206,7 @@ async def _execute(request: web.Request, command: Callable[[str], Command]) -> E
     return await context.dispatcher.execute(command(job_id), correlation=request[REQUEST_ID])
 
 
-async def _stop(request: web.Request, command: Callable[[str], Command]) -> Entry:
+async def _stop(request: web.Request, command: Callable[[str], AnyJobCommand]) -> Entry:
     """Execute a command that ends processes, and wait until they are gone, or for too long."""
     entry = await _execute(request, command)
     jobs = request.app[CONTEXT].jobs
@@ -252,18 +220,3 @@ async def _stop(request: web.Request, command: Callable[[str], Command]) -> Entr
 def _answer(request: web.Request, context: Context, entry: Entry, *, status: int = 200) -> web.Response:
     base = links.base_url(request, context.settings)
     return answers.encoded(views.encode_download(entry, context, base), status=status)
-
-
-def _cursor(position: int) -> str:
-    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
-
-
-def _position(cursor: str) -> int:
-    """The position in a cursor. Raises `HttpRefusal` for one that this service did not make."""
-    try:
-        position = int(base64.b64decode(cursor + "=" * (-len(cursor) % 4), altchars=b"-_", validate=True))
-    except (ValueError, binascii.Error):
-        position = 0
-    if position < 1 or _cursor(position) != cursor:
-        raise HttpRefusal("invalid_query", "The cursor is none that this service gave out.")
-    return position

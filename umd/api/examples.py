@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from umd import __version__
-from umd.api import cookies, deliveries, health, log, stats, token, views
+from umd.api import batch_views, cookies, deliveries, health, log, stats, token, views
 from umd.api.context import Check
 from umd.api.download import DeletionRequest
 from umd.api.problems import MEANINGS, Problem
@@ -14,7 +14,12 @@ from umd.clock import SECOND, Micros, rfc3339
 from umd.domain.deliveries import DeliveryState
 from umd.domain.events import File, JobStarted, Limits, Metadata, Progress
 from umd.domain.job import Job, State
-from umd.domain.options import DownloadRequest
+from umd.domain.options import (
+    BatchDownloadRequest,
+    ChannelDownloadRequest,
+    DownloadRequest,
+    PlaylistDownloadRequest,
+)
 from umd.log.show import LogRow
 
 AT: Micros = 1_790_000_000 * SECOND
@@ -78,9 +83,42 @@ _jar = cookies.CookieResponse(JOB_ID, "a-site", ("example.com",), None, "active"
 _delivery = deliveries.DeliveryResponse(
     f"{JOB_ID}-4", "download.completed", DeliveryState.DELIVERED, 1, _NOW, None, _NOW, 204, None
 )
+_batch = batch_views.BatchSummary(
+    batch_id=JOB_ID,
+    kind="playlist",
+    title="A playlist",
+    status="completed",
+    total_jobs=1,
+    completed_jobs=1,
+    failed_jobs=0,
+    running_jobs=0,
+    queued_jobs=0,
+    cancelled_jobs=0,
+    skipped_jobs=0,
+    progress_percent=100.0,
+    created_at=_job_shown.created_at,
+    started_at=_job_shown.started_at,
+    completed_at=_job_shown.completed_at,
+    duration_sec=3.8,
+    error=None,
+)
+_batch_job = batch_views.BatchJob(
+    JOB_ID,
+    URL,
+    "completed",
+    "A video",
+    _job_shown.progress,
+    _job_shown.file_info,
+    None,
+    _job_shown.created_at,
+    _job_shown.completed_at,
+)
 
 EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
     DownloadRequest: {"url": URL, "quality": "1080p", "priority": 5},
+    BatchDownloadRequest: {"urls": [URL, f"{BASE}/other.mp4"], "concurrent_limit": 2},
+    PlaylistDownloadRequest: {"url": "https://example.com/playlist", "items": "1-10,15"},
+    ChannelDownloadRequest: {"url": "https://example.com/channel", "max_downloads": 20},
     DeletionRequest: {"delete_at": "2026-09-22T14:13:20Z"},
     token.TokenRequest: {"path": f"/api/v1/download/{JOB_ID}/events"},
     cookies.CookiesUploadRequest: {"name": "a-site", "cookies": COOKIES},
@@ -90,6 +128,9 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
         for value in (
             _job_shown,
             views.DownloadList([_job_shown], None),
+            _batch,
+            batch_views.BatchDownloadResponse(**msgspec.structs.asdict(_batch), jobs=[_batch_job]),
+            batch_views.BatchList([_batch], None),
             views.LogsResponse(
                 JOB_ID, [views.LogEntry(_NOW, "info", "[generic] video: Reading", 4)], 1, False
             ),

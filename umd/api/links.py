@@ -35,5 +35,9 @@ def events(base: str, job_id: str) -> str:
     return f"{base}{PREFIX}/download/{job_id}/events"
 
 
+def batch(base: str, batch_id: str) -> str:
+    return f"{base}{PREFIX}/batch/{batch_id}"
+
+
 def file(base: str, path: str) -> str:
     return f"{base}{PREFIX}/files/{quote(path)}"

@@ -46,6 +46,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "forbidden": Meaning(403, "This is not allowed"),
         "link_expired": Meaning(403, "The time of the link is over"),
         "not_found": Meaning(404, "There is no such resource"),
+        "batch_not_found": Meaning(404, "There is no such batch"),
         "job_not_found": Meaning(404, "There is no such job"),
         "cookies_not_found": Meaning(404, "There is no such cookie jar"),
         "delivery_not_found": Meaning(404, "There is no such delivery"),

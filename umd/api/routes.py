@@ -7,6 +7,8 @@ import msgspec
 from aiohttp import web
 
 from umd.api import (
+    batch,
+    batch_views,
     cookies,
     deliveries,
     download,
@@ -34,7 +36,12 @@ from umd.api.needs import (
     WRITE_OWN,
     Needs,
 )
-from umd.domain.options import DownloadRequest
+from umd.domain.options import (
+    BatchDownloadRequest,
+    ChannelDownloadRequest,
+    DownloadRequest,
+    PlaylistDownloadRequest,
+)
 from umd.settings import Settings
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -223,6 +230,72 @@ ROUTES: tuple[Route, ...] = (
         "Forget a cookie jar",
         cookies.DeleteResponse,
         WRITE_OWN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/batch/download",
+        batch.submit_batch,
+        "Accept one download for each address",
+        batch_views.BatchDownloadResponse,
+        WRITE,
+        status=202,
+        body=BatchDownloadRequest,
+    ),
+    Route(
+        "POST",
+        "/api/v1/playlist/download",
+        batch.submit_playlist,
+        "Accept one download for each selected item of a playlist",
+        batch_views.BatchDownloadResponse,
+        WRITE,
+        status=202,
+        body=PlaylistDownloadRequest,
+    ),
+    Route(
+        "POST",
+        "/api/v1/channel/download",
+        batch.submit_channel,
+        "Accept one download for each video of a channel that passes the filters",
+        batch_views.BatchDownloadResponse,
+        WRITE,
+        status=202,
+        body=ChannelDownloadRequest,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batch",
+        batch.history,
+        "List the batches, newest first",
+        batch_views.BatchList,
+        READ,
+        query=batch.BatchesQuery,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batch/{id}",
+        batch.show,
+        "Show a batch and each of its downloads",
+        batch_views.BatchDownloadResponse,
+        READ_OWN,
+    ),
+    Route("DELETE", "/api/v1/batch/{id}", batch.cancel, "Cancel a batch", views.CancelResponse, WRITE_OWN),
+    Route(
+        "POST",
+        "/api/v1/batch/{id}/retry",
+        batch.retry,
+        "Try again what failed or was cancelled",
+        batch_views.BatchDownloadResponse,
+        WRITE_OWN,
+        status=202,
+    ),
+    Route(
+        "GET",
+        "/api/v1/batch/{id}/events",
+        events.batch_events,
+        "Follow a batch and its downloads",
+        STREAM,
+        FOLLOW_OWN,
+        query=None,
     ),
     Route(
         "POST",

@@ -25,7 +25,8 @@ _encode = msgspec.json.encode
 
 def event(record: Record) -> bytes:
     """A stored event without its secrets, with whose it is and when it happened in front of its fields."""
-    whose = {"request_id": record.stream.removeprefix("job-"), "at": rfc3339(record.at)}
+    kind, _, name = record.stream.partition("-")
+    whose = {"batch_id" if kind == "batch" else "request_id": name, "at": rfc3339(record.at)}
     return _frame(record.type, _joined(_encode(whose), redaction.shown(record.data)), record.position)
 
 

@@ -49,7 +49,7 @@ class Topic(Protocol):
 
     @property
     def stream(self) -> str | None:
-        """The one stream of the log that is wanted; None wants all."""
+        """The one stream of the log that has to be read; None reads all, and `shows` chooses."""
 
     @property
     def types(self) -> frozenset[str] | None:
@@ -60,7 +60,7 @@ class Topic(Protocol):
         """The types of events after which the topic may be over."""
 
     def shows(self, stream: str) -> bool:
-        """Whether what happens in this stream of the log may be shown to the subscriber."""
+        """Whether what happens in this stream of the log is wanted, and may be shown to the subscriber."""
 
     def snapshot(self) -> bytes:
         """The resource as its GET would answer now."""
@@ -168,7 +168,6 @@ class Subscriber:
         topic = self.topic
         return (
             record.kind == "event"
-            and (topic.stream is None or record.stream == topic.stream)
             and (topic.types is None or record.type in topic.types)
             and topic.shows(record.stream)
         )

@@ -189,14 +189,14 @@ def response_of(
     base_url: str,
     url: FileUrl,
 ) -> DownloadResponse:
-    files = [_file(file, url(file.path)) for file in job.files]
+    files = [show_file(file, url(file.path)) for file in job.files]
     return DownloadResponse(
         request_id=job.job_id,
         url=redaction.shown_url(job.request.url),
         status=_STATUS[job.state],
         waiting_for=waiting_for,
-        retry_at=_time(job.retry_at if job.state is State.QUEUED else None),
-        progress=_progress(progress),
+        retry_at=show_time(job.retry_at if job.state is State.QUEUED else None),
+        progress=show_progress(progress),
         file_info=files[0] if files else None,
         files=files,
         metadata=_metadata(job.metadata),
@@ -205,23 +205,23 @@ def response_of(
         attempt=job.attempt,
         batch_id=job.batch_id,
         created_at=rfc3339(job.created_at),
-        started_at=_time(job.started_at),
-        completed_at=_time(job.ended_at),
+        started_at=show_time(job.started_at),
+        completed_at=show_time(job.ended_at),
         duration_sec=_duration(job, now),
-        delete_at=_time(job.delete_at),
-        files_deleted_at=_time(job.files_deleted_at),
+        delete_at=show_time(job.delete_at),
+        files_deleted_at=show_time(job.files_deleted_at),
         logs_url=links.logs(base_url, job.job_id),
         events_url=links.events(base_url, job.job_id),
         webhook_sent=deliveries.all_sent(job.deliveries),
     )
 
 
-_NOTHING_YET = DownloadProgress(None, 0, None, None, None, None, None, None)
+NOTHING_YET = DownloadProgress(None, 0, None, None, None, None, None, None)
 
 
-def _progress(progress: Progress | None) -> DownloadProgress:
+def show_progress(progress: Progress | None) -> DownloadProgress:
     if progress is None:
-        return _NOTHING_YET
+        return NOTHING_YET
     return DownloadProgress(
         progress.percent,
         progress.downloaded_bytes,
@@ -234,7 +234,7 @@ def _progress(progress: Progress | None) -> DownloadProgress:
     )
 
 
-def _file(file: File, url: str) -> FileInfo:
+def show_file(file: File, url: str) -> FileInfo:
     return FileInfo(
         filename=file.path.rpartition("/")[2],
         file_path=file.path,
@@ -260,5 +260,5 @@ def _duration(job: Job, now: Micros) -> float | None:
     return round((end - job.started_at) / SECOND, 3)
 
 
-def _time(at: Micros | None) -> str | None:
+def show_time(at: Micros | None) -> str | None:
     return None if at is None else rfc3339(at)

@@ -1,9 +1,21 @@
-"""What can be asked of a job. A command is an intent: `umd.domain.job` decides what comes of it."""
+"""What can be asked of a job or of a batch: intents, of which `umd.domain.job` and `.batch` decide."""
 
 import msgspec
 
-from umd.domain.events import DeletionReason, Fault, File, Instant, Limits, LogLine, Metadata, Progress
-from umd.domain.options import DownloadRequest
+from umd.domain.events import (
+    BatchItem,
+    DeletionReason,
+    Fault,
+    File,
+    Instant,
+    Limits,
+    LogLine,
+    Membership,
+    Metadata,
+    Progress,
+    Tally,
+)
+from umd.domain.options import BatchOrder, DownloadRequest
 
 
 class JobCommand(msgspec.Struct, frozen=True, tag_field="type"):
@@ -20,6 +32,7 @@ class SubmitDownload(JobCommand, frozen=True, kw_only=True, tag="SubmitDownload"
     owner: str
     batch_id: str | None = None
     body_hash: str | None = None
+    member: Membership | None = None
 
 
 class StartAttempt(JobCommand, frozen=True, tag="StartAttempt"):
@@ -163,5 +176,62 @@ AnyJobCommand = (
     | RequeueDelivery
 )
 
-Command = AnyJobCommand
+
+class BatchCommand(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can be asked of one batch."""
+
+    batch_id: str
+
+
+class SubmitBatch(BatchCommand, frozen=True, kw_only=True, tag="SubmitBatch"):
+    """Accept a batch. `body_hash` is set where the client sent an `Idempotency-Key`."""
+
+    order: BatchOrder
+    limits: Limits
+    owner: str
+    body_hash: str | None = None
+
+
+class StartBatch(BatchCommand, frozen=True, tag="StartBatch"):
+    """Begin to work on it."""
+
+
+class RecordItems(BatchCommand, frozen=True, tag="RecordItems"):
+    """Keep some more of its items; those that are known already are left out."""
+
+    items: tuple[BatchItem, ...]
+    title: str | None = None
+
+
+class EndListing(BatchCommand, frozen=True, tag="EndListing"):
+    """There will be no more items, because these were all or because of an error."""
+
+    error: Fault | None = None
+    left_out: int = 0
+
+
+class CancelBatch(BatchCommand, frozen=True, tag="CancelBatch"):
+    """End what has not ended."""
+
+
+class StopBatch(BatchCommand, frozen=True, tag="StopBatch"):
+    """An item failed in a batch that is to stop then."""
+
+
+class EndBatch(BatchCommand, frozen=True, tag="EndBatch"):
+    """Every item has come to its end. `first_error` is that of the first item that failed."""
+
+    tally: Tally
+    first_error: Fault | None = None
+
+
+class RetryBatch(BatchCommand, frozen=True, tag="RetryBatch"):
+    """Try again what failed or was cancelled."""
+
+
+AnyBatchCommand = (
+    SubmitBatch | StartBatch | RecordItems | EndListing | CancelBatch | StopBatch | EndBatch | RetryBatch
+)
+
+Command = AnyJobCommand | AnyBatchCommand
 """Every command of this release."""

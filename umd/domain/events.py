@@ -1,4 +1,4 @@
-"""The facts of a job's life, as they stand in the event log.
+"""The facts of a job's life and of a batch's, as they stand in the event log.
 
 Events are for ever: a new field has a default, no field changes its type or its meaning. What must
 change becomes a new version of the type, lifted on reading by `umd.log.codec`. The wire shows these very
@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 
 import msgspec
 
-from umd.domain.options import DownloadRequest
+from umd.domain.options import BatchOrder, DownloadRequest
 
 Instant = Annotated[datetime, msgspec.Meta(tz=True)]
 """A time that the wire shows, as it stands in the event: RFC 3339."""
@@ -20,6 +20,7 @@ FileKind = Literal[
     "media", "subtitle", "thumbnail", "info_json", "description", "comments", "chapter", "other"
 ]
 LogLevel = Literal["debug", "info", "warning", "error"]
+BatchStopReason = Literal["cancel", "error"]
 StopIntent = Literal["cancel", "pause"]
 DeletionReason = Literal["retention", "quota", "space", "request"]
 
@@ -118,6 +119,46 @@ class File(msgspec.Struct, frozen=True):
     kind: FileKind
 
 
+class Membership(msgspec.Struct, frozen=True):
+    """What a job is in its batch: what the listing says and the item's own page does not."""
+
+    playlist: str | None = None
+    playlist_index: int | None = None
+    uploader: str | None = None
+
+
+class ListedItem(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An item as a list tells of it; what the list does not tell is None. `index` is its place, from 1."""
+
+    url: str
+    index: int
+    id: str | None = None
+    title: str | None = None
+    extractor: str | None = None
+    duration: float | None = None
+    upload_date: str | None = None
+    view_count: int | None = None
+    uploader: str | None = None
+    thumbnail: str | None = None
+
+
+class BatchItem(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """An item of a batch and its job: its own, or where it is skipped the earlier one that has it already."""
+
+    job_id: str
+    item: ListedItem
+    skipped: bool = False
+
+
+class Tally(msgspec.Struct, frozen=True):
+    """How the items of a batch ended."""
+
+    completed: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    skipped: int = 0
+
+
 class JobEvent(msgspec.Struct, frozen=True, tag_field="type"):
     """Anything that can happen to a job."""
 
@@ -131,6 +172,7 @@ class JobQueued(JobEvent, frozen=True, tag="job.queued"):
     owner: str
     batch_id: str | None = None
     body_hash: str | None = None
+    member: Membership | None = None
 
 
 class JobStarted(JobEvent, frozen=True, tag="job.started"):
@@ -288,5 +330,79 @@ AnyJobEvent = (
     | WebhookRequeued
 )
 
-Event = AnyJobEvent
+
+class BatchEvent(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can happen to a batch."""
+
+
+class BatchQueued(BatchEvent, frozen=True, tag="batch.queued"):
+    """A batch was accepted; nobody has been asked for anything yet."""
+
+    batch_id: str
+    order: BatchOrder
+    limits: Limits
+    owner: str
+    body_hash: str | None = None
+
+
+class BatchStarted(BatchEvent, frozen=True, tag="batch.started"):
+    """Work on it began."""
+
+
+class BatchListed(BatchEvent, frozen=True, tag="batch.listed"):
+    """Some more of its items; `title` is the list's."""
+
+    items: tuple[BatchItem, ...]
+    title: str | None = None
+
+
+class BatchExpanded(BatchEvent, frozen=True, tag="batch.expanded"):
+    """All its items are known, or `error` says why no more will be. `left_out` had no usable address."""
+
+    error: Fault | None = None
+    left_out: int = 0
+
+
+class BatchStopping(BatchEvent, frozen=True, tag="batch.stopping"):
+    """A cancel was accepted, or an item failed that stops all: what has not ended is being cancelled."""
+
+    reason: BatchStopReason
+
+
+class BatchCompleted(BatchEvent, frozen=True, tag="batch.completed"):
+    """Every item has come to its end."""
+
+    tally: Tally
+
+
+class BatchFailed(BatchEvent, frozen=True, tag="batch.failed"):
+    """Every item has come to its end, and the whole counts as failed."""
+
+    error: Fault
+    tally: Tally
+
+
+class BatchCancelled(BatchEvent, frozen=True, tag="batch.cancelled"):
+    """The batch was cancelled, and none of its downloads is under way any more."""
+
+    tally: Tally
+
+
+class BatchRetrying(BatchEvent, frozen=True, tag="batch.retrying"):
+    """What failed or was cancelled is tried again, because a client asked."""
+
+
+AnyBatchEvent = (
+    BatchQueued
+    | BatchStarted
+    | BatchListed
+    | BatchExpanded
+    | BatchStopping
+    | BatchCompleted
+    | BatchFailed
+    | BatchCancelled
+    | BatchRetrying
+)
+
+Event = AnyJobEvent | AnyBatchEvent
 """Every event of this release."""

@@ -54,6 +54,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     created_at: Micros
     batch_id: str | None = None
     body_hash: str | None = None
+    member: e.Membership | None = None
     attempt: int = 0
     failures: int = 0
     failed_with: str | None = None
@@ -88,7 +89,7 @@ def time_left(job: Job) -> float:
     return job.limits.timeout_sec - job.spent / SECOND
 
 
-def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ...]:
+def decide(job: Job | None, command: c.AnyJobCommand, at: Micros) -> tuple[e.AnyJobEvent, ...]:
     """What comes of a command. No events means that it is done already.
 
     Raises a `Refused` error when the state does not allow it.
@@ -115,7 +116,7 @@ def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ..
         case c.RecordFilesDeleted():
             return _files_deleted(job, command)
         case c.RecordMetadata():
-            return (e.JobMetadata(command.attempt, command.metadata),)
+            return (e.JobMetadata(command.attempt, _as_member(job, command.metadata)),)
         case c.EnterPhase():
             return (e.JobPhase(command.attempt, command.progress, command.step),)
         case c.RecordLog():
@@ -132,7 +133,7 @@ def decide(job: Job | None, command: c.Command, at: Micros) -> tuple[e.Event, ..
             return deliveries.decide(job.deliveries, command)
 
 
-def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.Event, ...]:
+def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.AnyJobEvent, ...]:
     if job is None:
         return (
             e.JobQueued(
@@ -142,6 +143,7 @@ def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.Event, ...]:
                 command.owner,
                 command.batch_id,
                 command.body_hash,
+                command.member,
             ),
         )
     if job.body_hash is None or job.body_hash != command.body_hash:
@@ -149,13 +151,25 @@ def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.Event, ...]:
     return ()
 
 
-def _start(job: Job, command: c.StartAttempt) -> tuple[e.Event, ...]:
+def _as_member(job: Job, metadata: e.Metadata) -> e.Metadata:
+    """An item's own page does not know the list that it was found in."""
+    if job.member is None:
+        return metadata
+    return replace(
+        metadata,
+        playlist=metadata.playlist or job.member.playlist,
+        playlist_index=metadata.playlist_index or job.member.playlist_index,
+        uploader=metadata.uploader or metadata.channel or job.member.uploader,
+    )
+
+
+def _start(job: Job, command: c.StartAttempt) -> tuple[e.AnyJobEvent, ...]:
     if job.state is not State.QUEUED:
         raise _refused(job, "start")
     return (e.JobStarted(job.attempt + 1, command.ytdlp_version),)
 
 
-def _cancel(job: Job) -> tuple[e.Event, ...]:
+def _cancel(job: Job) -> tuple[e.AnyJobEvent, ...]:
     match job.state:
         case State.QUEUED | State.PAUSED:
             return (e.JobCancelled(job.progress),)
@@ -169,7 +183,7 @@ def _cancel(job: Job) -> tuple[e.Event, ...]:
             raise _refused(job, "be cancelled")
 
 
-def _pause(job: Job) -> tuple[e.Event, ...]:
+def _pause(job: Job) -> tuple[e.AnyJobEvent, ...]:
     match job.state:
         case State.QUEUED:
             return (e.JobPaused(job.progress),)
@@ -183,7 +197,7 @@ def _pause(job: Job) -> tuple[e.Event, ...]:
             raise _refused(job, "be paused")
 
 
-def _resume(job: Job) -> tuple[e.Event, ...]:
+def _resume(job: Job) -> tuple[e.AnyJobEvent, ...]:
     match job.state:
         case State.PAUSED:
             return (e.JobResumed(),)
@@ -193,7 +207,7 @@ def _resume(job: Job) -> tuple[e.Event, ...]:
             raise _refused(job, "be resumed")
 
 
-def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
+def _retry(job: Job, at: Micros) -> tuple[e.AnyJobEvent, ...]:
     match job.state:
         case State.FAILED | State.CANCELLED:
             return (e.JobRetrying(job.attempt, instant(at), requested=True),)
@@ -203,7 +217,7 @@ def _retry(job: Job, at: Micros) -> tuple[e.Event, ...]:
             raise _refused(job, "be retried")
 
 
-def _schedule_deletion(job: Job, command: c.ScheduleDeletion, at: Micros) -> tuple[e.Event, ...]:
+def _schedule_deletion(job: Job, command: c.ScheduleDeletion, at: Micros) -> tuple[e.AnyJobEvent, ...]:
     if job.state is not State.COMPLETED or job.files_deleted_at is not None:
         raise _refused(job, "have its files' deletion changed, for it has none")
     wanted = None if command.delete_at is None else max(micros(command.delete_at), at)
@@ -212,13 +226,13 @@ def _schedule_deletion(job: Job, command: c.ScheduleDeletion, at: Micros) -> tup
     return (e.JobDeletionScheduled(None if wanted is None else instant(wanted)),)
 
 
-def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.Event, ...]:
+def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.AnyJobEvent, ...]:
     if job.state is not State.COMPLETED:
         raise _refused(job, "have its files deleted")
     return () if job.files_deleted_at is not None else (e.JobFilesDeleted(command.reason),)
 
 
-def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.Event, ...]:
+def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.AnyJobEvent, ...]:
     if job.state is State.STOPPING and not (command.live_ended and job.stop_intent == "pause"):
         return _stopped(job, command.progress)
     retention = job.limits.retention_sec
@@ -227,7 +241,7 @@ def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.Event
     return (*files, e.JobCompleted(command.attempt, command.progress, delete_at))
 
 
-def _fail(job: Job, command: c.FailAttempt, at: Micros) -> tuple[e.Event, ...]:
+def _fail(job: Job, command: c.FailAttempt, at: Micros) -> tuple[e.AnyJobEvent, ...]:
     if job.state is State.STOPPING:
         return _stopped(job, command.progress)
     if retry.is_worth_it(command.error, job.failed_with) and job.failures < job.limits.retries:
@@ -236,19 +250,19 @@ def _fail(job: Job, command: c.FailAttempt, at: Micros) -> tuple[e.Event, ...]:
     return (e.JobFailed(command.attempt, command.error, command.progress),)
 
 
-def _interrupt(job: Job, command: c.InterruptAttempt) -> tuple[e.Event, ...]:
+def _interrupt(job: Job, command: c.InterruptAttempt) -> tuple[e.AnyJobEvent, ...]:
     if job.state is State.STOPPING:
         return _stopped(job, job.progress)
     return (e.JobInterrupted(command.attempt, command.reason),)
 
 
-def _confirm_stopped(job: Job, command: c.ConfirmStopped) -> tuple[e.Event, ...]:
+def _confirm_stopped(job: Job, command: c.ConfirmStopped) -> tuple[e.AnyJobEvent, ...]:
     if job.state is not State.STOPPING:
         raise _refused(job, "have stopped")
     return _stopped(job, command.progress)
 
 
-def _stopped(job: Job, progress: e.Progress | None) -> tuple[e.Event, ...]:
+def _stopped(job: Job, progress: e.Progress | None) -> tuple[e.AnyJobEvent, ...]:
     """A stop that was accepted is carried out, however the attempt came to its end."""
     return (e.JobCancelled(progress),) if job.stop_intent == "cancel" else (e.JobPaused(progress),)
 
@@ -263,7 +277,7 @@ def _refused(job: Job, what: str) -> InvalidState:
     return InvalidState(f"Job {job.job_id} is {job.state} and cannot {what}.")
 
 
-def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
+def evolve(job: Job | None, event: e.AnyJobEvent, at: Micros) -> Job:
     """The job after an event. Total over all events that `decide` can give."""
     if isinstance(event, e.JobQueued):
         return _queued(event, at)
@@ -272,7 +286,7 @@ def evolve(job: Job | None, event: e.Event, at: Micros) -> Job:
     return _announce(job, _evolve(job, event, at), event, at)
 
 
-def _evolve(job: Job, event: e.Event, at: Micros) -> Job:
+def _evolve(job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
     match event:
         case e.JobQueued():
             return job
@@ -313,7 +327,7 @@ def _evolve(job: Job, event: e.Event, at: Micros) -> Job:
             return replace(job, deliveries=noted, receiver_gone=gone)
 
 
-def _announce(before: Job, job: Job, event: e.Event, at: Micros) -> Job:
+def _announce(before: Job, job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
     """The job with the webhook that the event calls for, if its request wants it."""
     kind = _webhook(before, event)
     if kind is None or not deliveries.wants(job.request, kind):
@@ -359,6 +373,7 @@ def _queued(event: e.JobQueued, at: Micros) -> Job:
         created_at=at,
         batch_id=event.batch_id,
         body_hash=event.body_hash,
+        member=event.member,
     )
 
 

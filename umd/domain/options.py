@@ -84,6 +84,99 @@ class DownloadRequest(MediaOptions, frozen=True, kw_only=True, forbid_unknown_fi
     url: Url
 
 
+PLAYLIST_TEMPLATE = "playlists/{playlist}/{playlist_index}-{safe_title}.{ext}"
+CHANNEL_TEMPLATE = "channels/{uploader}/{date}-{safe_title}.{ext}"
+
+BatchKind = Literal["batch", "playlist", "channel"]
+SortField = Literal["upload_date", "view_count", "duration", "title"]
+SortOrder = Literal["asc", "desc"]
+Date = Annotated[str, Meta(max_length=8)]
+Count = Annotated[int, Meta(ge=0, le=2**53)]
+Position = Annotated[int, Meta(ge=1, le=1_000_000)]
+
+
+class BatchOptions(MediaOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What every kind of batch shares: how many downloads may be under way, and what a failure means."""
+
+    concurrent_limit: Annotated[int, Meta(ge=1, le=10)] = 3
+    ignore_errors: bool = True
+
+
+class BatchDownloadRequest(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One download for each address."""
+
+    urls: Annotated[tuple[Url, ...], Meta(min_length=1, max_length=100)]
+    stop_on_error: bool = False
+
+
+class PlaylistDownloadRequest(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One download for each selected item of a playlist. `items` are yt-dlp's ranges, counted from 1."""
+
+    url: Url
+    items: Annotated[str, Meta(min_length=1, max_length=1_000)] | None = None
+    start: Position | None = None
+    end: Position | None = None
+    item_ids: Annotated[
+        tuple[Annotated[str, Meta(min_length=1, max_length=200)], ...], Meta(max_length=1_000)
+    ] = ()
+    reverse_playlist: bool = False
+    skip_downloaded: bool = True
+    path_template: PathTemplate = PLAYLIST_TEMPLATE
+
+
+class ChannelDownloadRequest(BatchOptions, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """One download for each video of a channel that passes the filters; all bounds are included."""
+
+    url: Url
+    date_after: Date | None = None
+    date_before: Date | None = None
+    min_duration: Count | None = None
+    max_duration: Count | None = None
+    min_views: Count | None = None
+    max_views: Count | None = None
+    sort_by: SortField = "upload_date"
+    sort_order: SortOrder = "desc"
+    max_downloads: Annotated[int, Meta(ge=1, le=1_000)] = 1_000
+    skip_downloaded: bool = True
+    path_template: PathTemplate = CHANNEL_TEMPLATE
+
+
+AnyBatchRequest = BatchDownloadRequest | PlaylistDownloadRequest | ChannelDownloadRequest
+
+
+class BatchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """What was asked of a batch: exactly one of the three requests."""
+
+    batch: BatchDownloadRequest | None = None
+    playlist: PlaylistDownloadRequest | None = None
+    channel: ChannelDownloadRequest | None = None
+
+    @classmethod
+    def of(cls, request: AnyBatchRequest) -> "BatchOrder":
+        match request:
+            case BatchDownloadRequest():
+                return cls(batch=request)
+            case PlaylistDownloadRequest():
+                return cls(playlist=request)
+            case ChannelDownloadRequest():
+                return cls(channel=request)
+
+    @property
+    def request(self) -> AnyBatchRequest:
+        """The request itself."""
+        found = self.batch or self.playlist or self.channel
+        if found is None:
+            raise ValueError("An order holds one request.")
+        return found
+
+    @property
+    def kind(self) -> BatchKind:
+        """Which of the three it is."""
+        if self.playlist is not None:
+            return "playlist"
+        return "channel" if self.channel is not None else "batch"
+
+
 def wants_audio(options: MediaOptions) -> bool:
     """Whether only the sound is wanted."""
     return options.audio_only or options.quality == "audio"

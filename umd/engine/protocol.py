@@ -10,10 +10,27 @@ from typing import Protocol
 
 import msgspec
 
-from umd.domain.events import Fault, LogLevel, Metadata, Progress
+from umd.domain.events import Fault, ListedItem, LogLevel, Metadata, Progress
 from umd.domain.options import MediaOptions
 
 LINE_BYTES_MAX = 1_048_576
+
+
+class Task(msgspec.Struct, frozen=True, tag_field="is"):
+    """What a child is to do with the address."""
+
+
+class Download(Task, frozen=True, tag="download"):
+    """Bring the one item there into the directory: `Tick`, `Extracted`, `Entered`, `Said`."""
+
+
+class Listing(Task, frozen=True, tag="listing"):
+    """Read the list there, lazily and at most so far: `Listed`. A single item is a list of one."""
+
+    items_max: int
+
+
+AnyTask = Download | Listing
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -28,6 +45,7 @@ class Assignment(msgspec.Struct, frozen=True):
     options: MediaOptions
     directory: str
     cookies: str = ""
+    task: AnyTask = Download()
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="is"):
@@ -60,6 +78,14 @@ class Said(Report, frozen=True, tag="said"):
     message: str
 
 
+class Listed(Report, frozen=True, tag="listed"):
+    """Some more items of a list, in the site's order; `left_out` of them have no address that can be used."""
+
+    items: tuple[ListedItem, ...]
+    title: str | None = None
+    left_out: int = 0
+
+
 class Finished(Report, frozen=True, tag="finished"):
     """The last report: the work is done and lies in the directory, or `fault` says why not.
 
@@ -70,7 +96,7 @@ class Finished(Report, frozen=True, tag="finished"):
     main: str | None = None
 
 
-AnyReport = Tick | Extracted | Entered | Said | Finished
+AnyReport = Tick | Extracted | Entered | Said | Listed | Finished
 
 
 class Ended(msgspec.Struct, frozen=True):
@@ -112,3 +138,11 @@ class Engine(Protocol):
     def ytdlp_version(self) -> str: ...
 
     async def run(self, assignment: Assignment) -> Attempt: ...
+
+
+class ListingFailed(Exception):
+    """A list could not be read to its end. What came before stands."""
+
+    def __init__(self, fault: Fault) -> None:
+        super().__init__(fault.message)
+        self.fault = fault

@@ -18,7 +18,7 @@ from umd.domain.events import Fault
 from umd.domain.faults import fault
 from umd.engine import child, faults, params
 from umd.engine.config import EngineConfig
-from umd.engine.protocol import Assignment, Entered, Finished
+from umd.engine.protocol import Assignment, Download, Entered, Finished, Listing
 from umd.engine.reports import Reporter
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -74,24 +74,47 @@ def _outgoing(make_loader: LoaderMaker, proxy: str) -> Any:
 def _attempt(
     assignment: Assignment, config: EngineConfig, reporter: Reporter, make_loader: LoaderMaker
 ) -> Finished:
-    """Download. Whatever goes wrong becomes a fault."""
+    """Do what is to be done. Whatever goes wrong becomes a fault."""
     limit = child.filesize_max_bytes(assignment, config)
     try:
-        plan = params.plan(
-            assignment.options,
-            limit,
-            allow_reencode=config.allow_reencode,
-            sponsorblock_api=config.sponsorblock_api,
-        )
-        _require_tools(plan, config)
-        loader = make_loader()
-        loader.adopt(plan, reporter)
-        loader.take_cookies(assignment.cookies)
-        return _result(loader.extract_info(assignment.url), loader)
+        match assignment.task:
+            case Download():
+                return _download(assignment, config, reporter, make_loader, limit)
+            case Listing(items_max):
+                return _list(assignment.url, items_max, reporter, make_loader)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the worker's edge: extractors and plugins raise anything
         return Finished(_fault(error, limit))
+
+
+def _download(
+    assignment: Assignment,
+    config: EngineConfig,
+    reporter: Reporter,
+    make_loader: LoaderMaker,
+    limit: int,
+) -> Finished:
+    plan = params.plan(
+        assignment.options,
+        limit,
+        allow_reencode=config.allow_reencode,
+        sponsorblock_api=config.sponsorblock_api,
+    )
+    _require_tools(plan, config)
+    loader = make_loader()
+    loader.adopt(plan, reporter)
+    loader.take_cookies(assignment.cookies)
+    return _result(loader.extract_info(assignment.url), loader)
+
+
+def _list(url: str, items_max: int, reporter: Reporter, make_loader: LoaderMaker) -> Finished:
+    # It imports yt-dlp, as the loader does.
+    from umd.engine import listing
+
+    for page in listing.pages(make_loader(), url, items_max):
+        reporter.send(page)
+    return Finished()
 
 
 def _require_tools(plan: params.Plan, config: EngineConfig) -> None:

@@ -4,17 +4,17 @@ The fold of the log, kept at its head: the log tells this projection each commit
 returns, so an answer that comes after a write has seen it.
 """
 
-import asyncio
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from umd.domain.events import JobQueued
+from umd.domain.events import JobEvent, JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
-from umd.log import Fact, Record, Unknown
+from umd.log import Fact, Record
+from umd.projections.watches import Watches
 
 Condition = Callable[[Job], bool]
 
@@ -44,7 +44,7 @@ class Jobs:
         self._created: list[tuple[int, str]] = []
         self._created_by: dict[str, list[tuple[int, str]]] = {}
         self._counts: Counter[State] = Counter()
-        self._watches: dict[str, list[tuple[Condition, asyncio.Future[Entry]]]] = {}
+        self._watches: Watches[Entry] = Watches()
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Fold committed rows. An event of a newer release moves the position and nothing else."""
@@ -66,16 +66,7 @@ class Jobs:
 
     async def when(self, job_id: str, condition: Condition) -> Entry:
         """Wait until a job meets a condition: at once, or as soon as an event makes it so."""
-        entry = self.require(job_id)
-        if condition(entry.job):
-            return entry
-        future: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        watch = (condition, future)
-        self._watches.setdefault(job_id, []).append(watch)
-        try:
-            return await future
-        finally:
-            self._drop(job_id, watch)
+        return await self._watches.wait(job_id, self.require(job_id), lambda entry: condition(entry.job))
 
     def count(self, *states: State) -> int:
         """How many jobs are in these states."""
@@ -129,14 +120,13 @@ class Jobs:
                 self._add(evolve(None, event, record.at), record)
             return
         before = entry.job
-        job = before if isinstance(event, Unknown) else evolve(before, event, record.at)
+        job = evolve(before, event, record.at) if isinstance(event, JobEvent) else before
         entry = Entry(job, record.position, entry.created_position, entry.correlation)
         self._entries[job_id] = entry
         if job.state is not before.state:
             self._counts[before.state] -= 1
             self._counts[job.state] += 1
-        if job_id in self._watches:
-            self._tell_watches(entry)
+        self._watches.tell(job_id, entry)
 
     def _add(self, job: Job, record: Record) -> None:
         self._entries[job.job_id] = Entry(job, record.position, record.position, record.correlation)
@@ -144,14 +134,3 @@ class Jobs:
         self._created.append(place)
         self._created_by.setdefault(job.owner, []).append(place)
         self._counts[job.state] += 1
-
-    def _tell_watches(self, entry: Entry) -> None:
-        for condition, future in self._watches[entry.job.job_id]:
-            if not future.done() and condition(entry.job):
-                future.set_result(entry)
-
-    def _drop(self, job_id: str, watch: tuple[Condition, asyncio.Future[Entry]]) -> None:
-        watches = self._watches[job_id]
-        watches.remove(watch)
-        if not watches:
-            del self._watches[job_id]

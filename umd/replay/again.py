@@ -5,8 +5,13 @@ from collections.abc import Iterable, Iterator
 
 import msgspec
 
-from umd.domain.events import Event, JobQueued
-from umd.domain.job import Job, decide, evolve
+from umd.clock import Micros
+from umd.domain import batch as batch_rules
+from umd.domain import job as job_rules
+from umd.domain.batch import Batch
+from umd.domain.commands import Command, JobCommand
+from umd.domain.events import BatchQueued, Event, JobEvent, JobQueued
+from umd.domain.job import Job
 from umd.errors import Refused
 from umd.log import Record, Unknown
 from umd.log.codec import EVENTS, decode_command
@@ -34,12 +39,13 @@ class Again:
     def __init__(self) -> None:
         self.decided = Decided()
         self._jobs: dict[str, Job] = {}
+        self._batches: dict[str, Batch] = {}
         self._due: dict[str, deque[Event]] = {}
         self._frozen: set[str] = set()
 
     def differences(self, records: Iterable[Record]) -> Iterator[Difference]:
         for record in records:
-            if record.stream in self._frozen or not record.stream.startswith("job-"):
+            if record.stream in self._frozen or not record.stream.startswith(("job-", "batch-")):
                 self.decided.unknown += 1
             elif record.kind == "command":
                 yield from self._command(record)
@@ -58,7 +64,7 @@ class Again:
         if due := self._due.get(record.stream):
             yield Difference(record.position, record.stream, f"{_tag(due[0])} is missing before this row.")
         try:
-            events = decide(self._jobs.get(record.stream), command, record.at)
+            events = self._decided(record.stream, command, record.at)
         except Refused as refused:
             events = ()
             yield Difference(record.position, record.stream, f"It would be refused: {refused}")
@@ -66,7 +72,8 @@ class Again:
 
     def _event(self, record: Record) -> Iterator[Difference]:
         event = EVENTS.decode(record)
-        begun = record.stream in self._jobs or isinstance(event, JobQueued)
+        known = record.stream in self._jobs or record.stream in self._batches
+        begun = known or isinstance(event, JobQueued | BatchQueued)
         if isinstance(event, Unknown) or not begun:  # what begins in any other way cannot be read
             self._freeze(record)
             return
@@ -77,7 +84,18 @@ class Again:
         elif not _same(record, event, wanted := due.popleft()):
             told = EVENTS.encode(wanted)[2].decode()
             yield Difference(record.position, record.stream, f"It would be {told}")
-        self._jobs[record.stream] = evolve(self._jobs.get(record.stream), event, record.at)
+        self._evolve(record.stream, event, record.at)
+
+    def _decided(self, stream: str, command: Command, at: Micros) -> tuple[Event, ...]:
+        if isinstance(command, JobCommand):
+            return job_rules.decide(self._jobs.get(stream), command, at)
+        return batch_rules.decide(self._batches.get(stream), command)
+
+    def _evolve(self, stream: str, event: Event, at: Micros) -> None:
+        if isinstance(event, JobEvent):
+            self._jobs[stream] = job_rules.evolve(self._jobs.get(stream), event, at)
+        else:
+            self._batches[stream] = batch_rules.evolve(self._batches.get(stream), event, at)
 
     def _freeze(self, record: Record) -> None:
         self.decided.unknown += 1
