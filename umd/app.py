@@ -21,7 +21,9 @@ from umd.actors.expansion import BatchOffice
 from umd.actors.job import Workshop
 from umd.actors.notifier import Notifier, Terms
 from umd.actors.recovery import recover
+from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
+from umd.actors.sweep import Stock, Sweep
 from umd.api.checks import Checks
 from umd.api.context import Context, Readiness
 from umd.api.gate import Gate
@@ -129,6 +131,7 @@ class App:
         self._batches = Batches(self._jobs)
         self._archive = Archive(self._jobs)
         self._files = Files()
+        self._space = Space(settings, self._volume, self._files)
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
         self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._clock)
@@ -263,7 +266,9 @@ class App:
             self._cookies,
         )
         self._crew = Crew(self._workshop, self._workers)
-        self._admission = Admission(self._settings, self._clock, self._jobs, self._crew.start_job)
+        self._admission = Admission(
+            self._settings, self._clock, self._jobs, self._space, self._crew.start_job
+        )
         lister = EngineLister(
             self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard
         )
@@ -308,7 +313,8 @@ class App:
         await self._server.start()
 
     def _start_actors(self) -> None:
-        cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
+        stock = Stock(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
+        cleanup = Cleanup(stock, self._space, Sweep(stock, self._settings.orphan_grace_sec))
         notifier = Notifier(
             self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
         )

@@ -16,7 +16,9 @@ from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
 from umd.actors.expansion import BatchOffice
 from umd.actors.job import Workshop, settle
+from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
+from umd.actors.sweep import Stock, Sweep
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
 from umd.domain import destinations
@@ -143,6 +145,15 @@ class ScriptedAttempt:
         return self._ended
 
 
+class RoomyVolume(Volume):
+    """A volume whose free space is what a test says."""
+
+    free = 2**40
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
 @dataclass
 class ScriptedEngine:
     """Plays the steps for a URL, attempt by attempt; the last script serves all that follow."""
@@ -209,7 +220,7 @@ class World:
         self.files = Files()
         self.live = Live()
         self.engine = ScriptedEngine()
-        self.volume = Volume(root)
+        self.volume = RoomyVolume(root)
         self.cookies = CookieStore(root, Vault(()))
         self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
         self.workshop = Workshop(
@@ -225,8 +236,10 @@ class World:
         self.fatal: list[BaseException] = []
         self.supervisor = Supervisor("jobs", self.fatal.append)
         self.crew = Crew(self.workshop, self.supervisor)
-        self.admission = Admission(self.settings, self.clock, self.jobs, self.crew.start_job)
-        self.cleanup = Cleanup(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
+        self.space = Space(self.settings, self.volume, self.files)
+        self.admission = Admission(self.settings, self.clock, self.jobs, self.space, self.crew.start_job)
+        stock = Stock(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
+        self.cleanup = Cleanup(stock, self.space, Sweep(stock, self.settings.orphan_grace_sec))
         self.lister = ScriptedLister()
         office = BatchOffice(
             self.dispatcher,
