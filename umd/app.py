@@ -66,12 +66,16 @@ EXIT_CLEAN = 0
 EXIT_FAULT = 70
 EXIT_LOCKED = 75
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
 _log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings, *, standby: bool = False) -> int:
     """Run the service until a signal or a fault ends it; returns the exit code.
 
+    A signal that comes while it starts ends the start. A second signal ends the process at once, which is
+    safe at any instant: what was answered is durable, and the children's lives hang on this process.
     On `standby` it first waits until no other server holds the event log. Raises `SettingsError` for what
     only this machine could tell.
     """
@@ -80,12 +84,11 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
     configure(settings.log_level, settings.log_format)
     _leave_no_core()
     app = App(settings)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, app.end)
+    for number in ENDING:
+        asyncio.get_running_loop().add_signal_handler(number, _end_on_signal, app, number)
     try:
         if not standby or await app.stand_by():
-            await app.start()
+            await app.start_unless_ended()
         fault = await app.ended()
     except LogLocked as locked:
         _log.error("app.locked", reason=str(locked))
@@ -111,6 +114,15 @@ def _allow_descriptors() -> None:
     if 0 <= soft < wanted:
         with suppress(ValueError, OSError):  # what a sandbox forbids is not needed to run
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
+
+
+def _end_on_signal(app: "App", number: int) -> None:
+    loop = asyncio.get_running_loop()
+    for ending in ENDING:
+        loop.remove_signal_handler(ending)
+        signal.signal(ending, signal.SIG_DFL)
+    _log.info("app.signalled", signal=signal.Signals(number).name)
+    app.end()
 
 
 class App:
@@ -205,6 +217,18 @@ class App:
         )
         if self._gate.is_open:
             _log.warning("app.open", told="Requests without an API key are taken.", host=self._settings.host)
+
+    async def start_unless_ended(self) -> None:
+        """Start; but where the service is to stop before it has, give the start up."""
+        starting = asyncio.create_task(self.start(), name="start")
+        ended = asyncio.create_task(self.ended(), name="end")
+        await asyncio.wait({starting, ended}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+        if not starting.cancelled():
+            starting.result()
 
     async def ended(self) -> BaseException | None:
         """Wait until the service is to stop; what made it, None for a request."""
