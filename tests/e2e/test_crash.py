@@ -2,13 +2,22 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 
 from tests.e2e.service import FINAL, Service, running
+from tests.invariants import check
 from tests.site import Site
+
+
+@pytest.fixture(autouse=True)
+def _invariants_hold(tmp_path: Path) -> Iterator[None]:
+    yield
+    if (tmp_path / "log").exists():
+        check(tmp_path, [], settled=False)
 
 
 async def jobs_of(service: Service) -> dict[str, str]:

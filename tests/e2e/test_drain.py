@@ -2,6 +2,7 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -10,7 +11,15 @@ import psutil
 import pytest
 
 from tests.e2e.service import Event, Service, running
+from tests.invariants import check
 from tests.site import Site
+
+
+@pytest.fixture(autouse=True)
+def _invariants_hold(tmp_path: Path) -> Iterator[None]:
+    yield
+    if (tmp_path / "log").exists():
+        check(tmp_path, [], settled=False)
 
 
 async def followed(service: Service, heard: list[Event]) -> None:
