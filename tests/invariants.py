@@ -7,6 +7,7 @@ opinion: what was answered has to be there, and what was not may be there whole,
 import hashlib
 import os
 import sqlite3
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
@@ -42,6 +43,7 @@ AFTER_THE_END = (
 
 DYING_SEC = 5
 """How long a process that was killed may take to go."""
+LOOK_SEC = 0.02
 
 COLUMNS = "position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash"
 
@@ -222,12 +224,30 @@ def check_live(jobs: Iterable[Job], live: Iterable[str]) -> None:
 def check_processes(root: Path) -> None:
     """No process of an engine that worked on this directory is left."""
     fingerprint = hashlib.sha256(os.fsencode(root.resolve())).hexdigest()[:16]
-    left = []
+    found = []
     for process in psutil.process_iter():
         try:
             if process.environ().get(MARK_VARIABLE, "").startswith(f"{fingerprint}."):
-                left.append(process)
+                found.append(process)
         except psutil.Error:
             continue
-    _, left = psutil.wait_procs(left, timeout=DYING_SEC)
+    left = survivors(found)
     hold(not left, f"processes are left: {left}")
+
+
+def survivors(processes: Sequence[psutil.Process]) -> list[psutil.Process]:
+    """Those that are still alive after `DYING_SEC`. A dead one that its parent did not look at is dead."""
+    alive = list(processes)
+    for _ in range(int(DYING_SEC / LOOK_SEC)):
+        alive = [process for process in alive if _lives(process)]
+        if not alive:
+            break
+        time.sleep(LOOK_SEC)
+    return alive
+
+
+def _lives(process: psutil.Process) -> bool:
+    try:
+        return process.is_running() and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False

@@ -197,7 +197,7 @@ class App:
         await asyncio.to_thread(self._cookies.sweep, self._clock.now())
         if self._log.corruption is None:
             await self._engine.sweep()
-            await recover(self._workshop)
+            await recover(self._workshop, self._files)
         await self._start_serving()
         self._stops.append(self._poster.stop)
         await self._poster.start()

@@ -15,7 +15,8 @@ from umd.actors.batch_crew import BatchCrew
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
 from umd.actors.expansion import BatchOffice
-from umd.actors.job import Workshop, settle
+from umd.actors.job import Workshop
+from umd.actors.recovery import recover
 from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
@@ -25,7 +26,7 @@ from umd.domain import destinations
 from umd.domain.batch import FINAL as BATCH_FINAL
 from umd.domain.batch import Batch
 from umd.domain.events import Limits, ListedItem, Progress
-from umd.domain.job import ACTIVE, Job, State
+from umd.domain.job import Job, State
 from umd.domain.options import AnyBatchRequest, BatchOrder, DownloadRequest, MediaOptions
 from umd.engine.protocol import (
     AnyReport,
@@ -210,16 +211,24 @@ class ScriptedLister:
 class World:
     """Everything below HTTP."""
 
-    def __init__(self, root: Path, settings: Settings | None = None, log: MemoryLog | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings | None = None,
+        log: MemoryLog | None = None,
+        *,
+        clock: VirtualClock | None = None,
+        engine: ScriptedEngine | None = None,
+    ) -> None:
         self.settings = settings or Settings()
-        self.clock = VirtualClock()
+        self.clock = clock or VirtualClock()
         self.log = log or MemoryLog()
         self.jobs = Jobs()
         self.batches = Batches(self.jobs)
         self.archive = Archive(self.jobs)
         self.files = Files()
         self.live = Live()
-        self.engine = ScriptedEngine()
+        self.engine = engine or ScriptedEngine()
         self.volume = RoomyVolume(root)
         self.cookies = CookieStore(root, Vault(()))
         self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
@@ -257,8 +266,7 @@ class World:
     async def start(self) -> None:
         self.volume.prepare()
         await self.log.start(self.jobs.apply, self.batches.apply, self.archive.apply, self.files.apply)
-        for entry in self.jobs.in_state(*ACTIVE):
-            await settle(self.workshop, entry, "the service ended")
+        await self.recover()
         for follower in (
             self.admission.apply,
             self.crew.apply,
@@ -266,9 +274,15 @@ class World:
             self.cleanup.apply,
         ):
             self.log.follow(follower)
+        await self.act()
+
+    async def act(self) -> None:
         await self.admission.start()
         await self.cleanup.start()
         self.batch_crew.start()
+
+    async def recover(self) -> None:
+        await recover(self.workshop, self.files)
 
     async def stop(self) -> None:
         await self.batch_crew.stop()

@@ -11,7 +11,7 @@ import psutil
 import pytest
 
 from tests.e2e.service import Event, Service, running
-from tests.invariants import check
+from tests.invariants import check, survivors
 from tests.site import Site
 
 
@@ -61,7 +61,7 @@ async def test_a_stop_puts_by_what_runs(tmp_path: Path, site: Site, grace: int) 
 
     assert await service.stop(None) == 0
     assert took < grace + 8
-    _, alive = await asyncio.to_thread(psutil.wait_procs, engine, timeout=1)
+    alive = await asyncio.to_thread(survivors, engine)
     assert alive == []
     async with running(tmp_path) as service:
         job = await service.final(job_id)
@@ -117,7 +117,7 @@ async def test_a_second_signal_ends_the_service_at_once_and_harms_nothing(tmp_pa
             process.resume()
 
     assert await service.stop(None) == -signal.SIGTERM
-    _, alive = await asyncio.to_thread(psutil.wait_procs, engine, timeout=5)
+    alive = await asyncio.to_thread(survivors, engine)
     assert alive == [], "processes outlived the service"
     async with running(tmp_path) as service:
         job = await service.final(job_id)

@@ -31,8 +31,8 @@ class Cleanup(Actor[None]):
     """Keeps the deadlines of the log: after a restart they are known again, and what is overdue goes.
 
     First go the files whose time has come; if space is still short, those of the jobs that were completed
-    first. A file that is being read is not taken for space's sake. The log comes second: a file that is
-    gone and still stands in it is deleted once more after a crash, which does no harm.
+    first. A file that is being read is not taken for space's sake. The log comes first, for a client may
+    have moved the deadline in this very moment; what a crash leaves undone, the next start does.
     """
 
     def __init__(self, stock: Stock, space: Space, sweep: Sweep) -> None:
@@ -41,6 +41,8 @@ class Cleanup(Actor[None]):
         self._space = space
         self._sweep = sweep
         self._due: list[tuple[Micros, str]] = []
+        self._refused: list[File] = []
+        self._retry_at: Micros = 0
         self._changed = asyncio.Event()
 
     def apply(self, facts: Sequence[Fact]) -> None:
@@ -78,6 +80,8 @@ class Cleanup(Actor[None]):
                 continue
             if not await self._delete(job, "retention"):
                 heappush(self._due, (now + RETRY_SEC * SECOND, job_id))
+        if self._refused and now >= self._retry_at:
+            await self._remove(self._refused)
 
     async def _make_room(self) -> None:
         lacking = await self._space.lacking_bytes()
@@ -93,25 +97,37 @@ class Cleanup(Actor[None]):
             await self._delete(job, reason)
 
     async def _delete(self, job: Job, reason: DeletionReason) -> bool:
-        """Delete what is left of a job and say so; False when it has to be tried again."""
+        """Say that what is left of a job goes, and delete it; False when it has to be tried again."""
         try:
             if job.state is State.FAILED:
                 await asyncio.to_thread(self._stock.volume.discard, job.job_id)
                 return True
-            await asyncio.to_thread(self._stock.volume.delete, self._owned(job))
+            owned = self._owned(job)
             await self._stock.dispatcher.execute(RecordFilesDeleted(job.job_id, reason))
         except InvalidState:
             return True
         except (OSError, StorageFull) as error:
             _log.warning("cleanup.failed", job_id=job.job_id, reason=str(error))
             return False
-        _log.info("cleanup.deleted", job_id=job.job_id, files=len(job.files), reason=reason)
+        await self._remove(owned)
+        _log.info("cleanup.deleted", job_id=job.job_id, files=len(owned), reason=reason)
         return True
+
+    async def _remove(self, files: Sequence[File]) -> None:
+        """Delete files; those that the disk does not give up are tried again later."""
+        refused = await asyncio.to_thread(self._stock.volume.delete, files)
+        kept = [file for file in self._refused if file not in files]
+        self._refused = [*kept, *refused]
+        self._retry_at = self._stock.clock.now() + RETRY_SEC * SECOND
 
     def _owned(self, job: Job) -> list[File]:
         """The job's files, less those whose path was free already and is another job's by now."""
         stored = ((file, self._stock.files.get(file.path)) for file in job.files)
-        return [file for file, owner in stored if owner is not None and owner.job_id == job.job_id]
+        return [
+            file
+            for file, owner in stored
+            if owner is not None and owner.job_id == job.job_id and not owner.deleted
+        ]
 
     async def _wait(self) -> None:
         left = (self._due[0][0] - self._stock.clock.now()) / SECOND if self._due else LOOK_SEC

@@ -5,6 +5,9 @@ from collections.abc import Iterable, Iterator
 from umd.clock import SECOND, Micros
 from umd.domain.job import Job, State
 
+PARTIAL_SEC = 86_400
+"""How long half-done files stay for a retry, where the job's finished ones were to stay for good."""
+
 
 def deadline(job: Job) -> Micros | None:
     """When something of this job is to be deleted, None where nothing is.
@@ -13,9 +16,9 @@ def deadline(job: Job) -> Micros | None:
     """
     if job.state is State.COMPLETED and job.files_deleted_at is None:
         return job.delete_at
-    retention = job.limits.retention_sec
-    if job.state is State.FAILED and job.ended_at is not None and retention is not None:
-        return job.ended_at + retention * SECOND
+    if job.state is State.FAILED and job.ended_at is not None:
+        retention = job.limits.retention_sec
+        return job.ended_at + (PARTIAL_SEC if retention is None else retention) * SECOND
     return None
 
 

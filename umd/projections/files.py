@@ -52,6 +52,10 @@ class Files:
         """Every file that should lie on the volume."""
         return [stored for stored in self._by_path.values() if not stored.deleted]
 
+    def deleted(self) -> list[StoredFile]:
+        """Every file that was deleted and whose path nobody has taken since."""
+        return [stored for stored in self._by_path.values() if stored.deleted]
+
     def _publish(self, job_id: str, at: Micros) -> None:
         for file in self._of_job.get(job_id, ()):
             self._withdraw_any(file.path)

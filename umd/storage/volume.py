@@ -135,13 +135,22 @@ class Volume:
         """The absolute path of a file that the log knows by this relative one."""
         return self.root / path
 
-    def delete(self, files: Sequence[File]) -> None:
-        """Remove a job's files, and the folders that this leaves empty. What is gone already is no error."""
+    def delete(self, files: Sequence[File]) -> list[File]:
+        """Remove files, and the folders that this leaves empty; returns those that the disk does not give up.
+
+        What is gone already is no error.
+        """
+        refused = []
         with self._naming:
             for file in files:
                 target = self.root / file.path
-                self._remove(target)
-                self._remove_empty(target.parent)
+                try:
+                    self._remove(target)
+                except OSError:
+                    refused.append(file)
+                else:
+                    self._remove_empty(target.parent)
+        return refused
 
     @contextmanager
     def reading(self, path: str) -> Iterator[None]:
