@@ -193,7 +193,8 @@ def check_disk(root: Path, jobs: Mapping[str, Job]) -> None:
         data = target.read_bytes()
         hold(len(data) == file.size_bytes, f"{path} has {len(data)} bytes, not {file.size_bytes}")
         hold(hashlib.sha256(data).hexdigest() == file.sha256, f"{path} has another content")
-    _check_no_strangers(root, set(known))
+    going = {file.path for job in jobs.values() if job.files_deleted_at is not None for file in job.files}
+    _check_no_strangers(root, set(known) | going)
     for folder in (root / "temp").glob("job-*"):
         owner = jobs.get(folder.name.removeprefix("job-"))
         hold(owner is not None, f"{folder.name} belongs to nobody")
