@@ -328,7 +328,9 @@ class App:
             browser=partial(browser.extract, self._engine_config),
             readiness=self._readiness,
             gate=self._gate,
-            checks=Checks(self._log, self._volume, self._admission, self._engine, self._tools).by_name(),
+            checks=Checks(
+                self._log, self._jobs, self._volume, self._admission, self._engine, self._tools
+            ).by_name(),
             permits=_permits(self._settings, self._tools),
         )
         self._hub.start()

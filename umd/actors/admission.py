@@ -71,9 +71,7 @@ class Admission(Actor[None]):
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log: take note of each job that was touched."""
         for job_id in {fact.record.stream.removeprefix("job-") for fact in facts}:
-            entry = self._jobs.get(job_id)
-            if entry is not None:
-                self._queue.note(entry)
+            self._note(job_id)
         self._changed.set()
 
     @contextmanager
@@ -106,7 +104,7 @@ class Admission(Actor[None]):
     async def run(self) -> None:
         """Start what may start; wait for a change, for the next retry or for space; again."""
         for entry in self._jobs.in_state(State.QUEUED):
-            self._queue.note(entry)
+            self._note(entry.job.job_id)
         while not self._closed:
             self._changed.clear()
             if len(self._queue):
@@ -141,10 +139,13 @@ class Admission(Actor[None]):
         self._sites[site] -= 1
         if not self._sites[site]:
             del self._sites[site]
-        entry = self._jobs.get(job_id)
-        if entry is not None:
-            self._queue.note(entry)
+        self._note(job_id)
         self._changed.set()
+
+    def _note(self, job_id: str) -> None:
+        entry = self._jobs.get(job_id)
+        if entry is not None and job_id not in self._jobs.frozen:
+            self._queue.note(entry)
 
     def _has_room(self, site: str) -> bool:
         return self._sites[site] < self._settings.max_concurrent_per_site

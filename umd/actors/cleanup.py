@@ -66,7 +66,7 @@ class Cleanup(Actor[None]):
 
     def _note(self, job: Job) -> None:
         due = deadline(job)
-        if due is not None:
+        if due is not None and job.job_id not in self._stock.jobs.frozen:
             heappush(self._due, (due, job.job_id))
             self._changed.set()
 
@@ -91,7 +91,8 @@ class Cleanup(Actor[None]):
         idle = (
             entry.job
             for entry in self._stock.jobs.in_state(State.COMPLETED)
-            if not self._stock.volume.is_read(file.path for file in entry.job.files)
+            if entry.job.job_id not in self._stock.jobs.frozen
+            and not self._stock.volume.is_read(file.path for file in entry.job.files)
         )
         for job in retention.spare(idle, lacking):
             await self._delete(job, reason)

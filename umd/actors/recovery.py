@@ -18,7 +18,7 @@ async def recover(shop: Workshop, files: Files) -> None:
     stays where a further attempt may resume from it. A file that goes by the log is deleted, if the last
     life did not come to it: nobody publishes yet, so its path cannot be another's.
     """
-    lost = shop.jobs.in_state(*ACTIVE)
+    lost = [entry for entry in shop.jobs.in_state(*ACTIVE) if entry.job.job_id not in shop.jobs.frozen]
     for entry in lost:
         await settle(shop, entry, "the service ended")
     folders = await asyncio.to_thread(shop.volume.working_folders)
@@ -35,6 +35,8 @@ async def recover(shop: Workshop, files: Files) -> None:
 
 
 def _tidy(shop: Workshop, job_id: str) -> None:
+    if job_id in shop.jobs.frozen:
+        return
     entry = shop.jobs.get(job_id)
     state = entry.job.state if entry is not None else None
     if state is State.COMPLETED:

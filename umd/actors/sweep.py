@@ -69,6 +69,8 @@ class Sweep:
             _log.warning("sweep.files_missing", job_id=job_id, paths=paths)
 
     async def _delete_strangers(self, now: Micros) -> None:
+        if self._stock.jobs.frozen:  # one of these jobs may know the file, and cannot say so
+            return
         found = await asyncio.to_thread(self._stock.volume.media_paths)
         strangers = [path for path in found if not self._is_known(path)]
         self._strangers = {path: self._strangers.get(path, now) for path in strangers}

@@ -10,6 +10,7 @@ from umd.engine.ffmpeg import Tools
 from umd.engine.runner import ZygoteEngine
 from umd.engine.spawn import SpawnEngine
 from umd.log import EventLog
+from umd.projections.jobs import Jobs
 from umd.storage.volume import Volume
 
 FREE_BYTES_LOW = 512 * 2**20
@@ -22,12 +23,14 @@ class Checks:
     def __init__(
         self,
         log: EventLog,
+        jobs: Jobs,
         volume: Volume,
         admission: Admission,
         engine: ZygoteEngine | SpawnEngine,
         tools: Tools,
     ) -> None:
         self._log = log
+        self._jobs = jobs
         self._volume = volume
         self._admission = admission
         self._engine = engine
@@ -54,6 +57,10 @@ class Checks:
             return Check("unhealthy", f"{corrupt} Nothing can be changed.", details)
         if head and not rows:
             return Check("unhealthy", "The last row cannot be read.", details)
+        if frozen := self._jobs.frozen:
+            job_id, position = min(frozen.items(), key=lambda damaged: damaged[1])
+            details |= {"frozen_jobs": len(frozen), "first_frozen_job": job_id, "first_damaged": position}
+            return Check("degraded", "Some rows cannot be read; their jobs are frozen.", details)
         return Check("healthy", "The log can be read.", details)
 
     async def _storage(self) -> Check:
