@@ -6,7 +6,7 @@ from typing import Any, TypeVar
 
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, precondition, rule
 
 from tests.domain.builders import LIMITS, METADATA, NETWORK, PRIVATE, PROGRESS
 from tests.invariants import check_log, hold
@@ -24,6 +24,7 @@ from umd.projections.jobs import Jobs
 from umd.projections.queue import Queue
 
 T = TypeVar("T")
+JOBS_MAX = 3
 RETENTIONS = st.sampled_from([None, 0, 3_600])
 WISHES = (c.CancelDownload, c.PauseDownload, c.ResumeDownload, c.RetryDownload)
 FILES = st.lists(st.sampled_from(["a", "b", "c"]), min_size=1, max_size=2, unique=True)
@@ -59,6 +60,7 @@ class Core(RuleBasedStateMachine):
             return
         self.acknowledged[command.job_id] = entry.position
 
+    @precondition(lambda self: len(self.acknowledged) < JOBS_MAX)
     @rule(target=jobs, retention=RETENTIONS, retries=st.integers(0, 2), key=st.sampled_from([None, "k"]))
     def submit(self, retention: int | None, retries: int, key: str | None) -> str:
         job_id = self._run(self._new_id())
@@ -76,35 +78,43 @@ class Core(RuleBasedStateMachine):
     def start(self, job_id: str) -> None:
         self._execute(c.StartAttempt(job_id, "2026.10.26"))
 
-    @rule(job_id=jobs, off=st.sampled_from([0, 0, 0, -1, 1]), data=st.data())
-    def report(self, job_id: str, off: int, data: st.DataObject) -> None:
-        """What a worker says, of the attempt that runs or of another."""
-        attempt = self.known.require(job_id).job.attempt + off
-        line = e.LogLine(instant(0), "info", "hello")
-        paths = data.draw(FILES)
-        files = tuple(e.File(f"videos/{name}", 10, "00", "video/mp4", "mp4", "media") for name in paths)
-        command: c.Command = data.draw(
-            st.sampled_from(
-                [
-                    c.RecordMetadata(job_id, attempt, METADATA),
-                    c.EnterPhase(job_id, attempt, PROGRESS),
-                    c.RecordLog(job_id, attempt, (line,)),
-                    c.CompleteAttempt(job_id, attempt, files, PROGRESS),
-                    c.FailAttempt(job_id, attempt, NETWORK, PROGRESS),
-                    c.FailAttempt(job_id, attempt, PRIVATE),
-                    c.InterruptAttempt(job_id, attempt, "the service ended"),
-                    c.ConfirmStopped(job_id, attempt, PROGRESS),
-                ]
-            )
-        )
-        self._execute(command)
+    def _attempt(self, job_id: str) -> int:
+        return self.known.require(job_id).job.attempt
 
-    @rule(
-        job_id=jobs,
-        make=st.sampled_from([c.CancelDownload, c.PauseDownload, c.ResumeDownload, c.RetryDownload]),
-    )
-    def ask(self, job_id: str, make: type[c.CancelDownload]) -> None:
-        self._execute(make(job_id))
+    @rule(job_id=jobs, paths=FILES)
+    def complete(self, job_id: str, paths: list[str]) -> None:
+        files = tuple(e.File(f"videos/{name}", 10, "00", "video/mp4", "mp4", "media") for name in paths)
+        self._execute(c.StartAttempt(job_id, "2026.10.26"))
+        self._execute(c.CompleteAttempt(job_id, self._attempt(job_id), files, PROGRESS))
+
+    @rule(job_id=jobs, fault=st.sampled_from([NETWORK, PRIVATE]))
+    def fail(self, job_id: str, fault: e.Fault) -> None:
+        self._execute(c.StartAttempt(job_id, "2026.10.26"))
+        self._execute(c.FailAttempt(job_id, self._attempt(job_id), fault, PROGRESS))
+
+    @rule(job_id=jobs, off=st.sampled_from([0, 0, 0, -1, 1]), which=st.integers(0, 5))
+    def report(self, job_id: str, off: int, which: int) -> None:
+        """What a worker says, of the attempt that runs or of another."""
+        attempt = self._attempt(job_id) + off
+        reports: tuple[c.Command, ...] = (
+            c.RecordMetadata(job_id, attempt, METADATA),
+            c.EnterPhase(job_id, attempt, PROGRESS),
+            c.RecordLog(job_id, attempt, (e.LogLine(instant(0), "info", "hello"),)),
+            c.FailAttempt(job_id, attempt, PRIVATE),
+            c.InterruptAttempt(job_id, attempt, "the service ended"),
+            c.ConfirmStopped(job_id, attempt, PROGRESS),
+        )
+        self._execute(reports[which])
+
+    @rule(job_id=jobs, which=st.integers(0, 3))
+    def ask(self, job_id: str, which: int) -> None:
+        wishes: tuple[c.Command, ...] = (
+            c.CancelDownload(job_id),
+            c.PauseDownload(job_id),
+            c.ResumeDownload(job_id),
+            c.RetryDownload(job_id),
+        )
+        self._execute(wishes[which])
 
     @rule(job_id=jobs, reason=st.sampled_from(["retention", "quota"]))
     def delete(self, job_id: str, reason: e.DeletionReason) -> None:
@@ -163,5 +173,5 @@ class Core(RuleBasedStateMachine):
 
 TestCore = Core.TestCase
 TestCore.settings = settings(
-    max_examples=100, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
+    max_examples=150, stateful_step_count=40, deadline=None, suppress_health_check=list(HealthCheck)
 )
