@@ -108,9 +108,10 @@ async def test_a_second_signal_ends_the_service_at_once_and_harms_nothing(tmp_pa
         process.suspend()  # the stop has to wait for them
     service.signal(signal.SIGTERM)
     await service.logged("app.signalled")
+    itself = psutil.Process(service.pid)
     began = asyncio.get_running_loop().time()
     service.signal(signal.SIGTERM)
-    await asyncio.to_thread(psutil.wait_procs, [psutil.Process(service.pid)], timeout=1)
+    assert await asyncio.to_thread(survivors, [itself]) == []
     assert asyncio.get_running_loop().time() - began < 1
     for process in engine:
         with suppress(psutil.NoSuchProcess):
