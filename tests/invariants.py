@@ -38,6 +38,9 @@ AFTER_THE_END = (
     e.JobFilesDeleted,
     e.JobFilesMissing,
     e.JobDeletionScheduled,
+    e.WebhookDelivered,
+    e.WebhookFailed,
+    e.WebhookRequeued,
 )
 """Events that a job may still have after its final one, until it is retried."""
 

@@ -204,7 +204,7 @@ class Client:
         url = f"https://{self._random.choice(SITES)}.example/v"
         self.accepted.append(await life.submit(url, limits, self._random.randint(-1, 1)))
 
-    def _change(self, job_id: str) -> c.Command:
+    def _change(self, job_id: str) -> c.AnyJobCommand:
         later = instant(self._clock.now() + self._random.choice((0, 30)) * SECOND)
         return self._random.choice(
             (

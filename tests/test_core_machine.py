@@ -19,6 +19,7 @@ from umd.domain.job import ACTIVE, FINAL, Job, State
 from umd.domain.options import DownloadRequest
 from umd.errors import Refused
 from umd.log.memory import MemoryLog
+from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.projections.queue import Queue
@@ -49,10 +50,10 @@ class Core(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.known, self.files = Jobs(), Files()
-        self.dispatcher = Dispatcher(self.log, self.known, self.clock)
+        self.dispatcher = Dispatcher(self.log, self.known, Batches(self.known), self.clock)
         self._run(self.log.start(self.known.apply, self.files.apply))
 
-    def _execute(self, command: c.Command) -> None:
+    def _execute(self, command: c.AnyJobCommand) -> None:
         """A refusal is an answer; a job that was answered stands where the answer says."""
         try:
             entry = self._run(self.dispatcher.execute(command, correlation="machine"))
@@ -96,7 +97,7 @@ class Core(RuleBasedStateMachine):
     def report(self, job_id: str, off: int, which: int) -> None:
         """What a worker says, of the attempt that runs or of another."""
         attempt = self._attempt(job_id) + off
-        reports: tuple[c.Command, ...] = (
+        reports: tuple[c.AnyJobCommand, ...] = (
             c.RecordMetadata(job_id, attempt, METADATA),
             c.EnterPhase(job_id, attempt, PROGRESS),
             c.RecordLog(job_id, attempt, (e.LogLine(instant(0), "info", "hello"),)),
@@ -108,7 +109,7 @@ class Core(RuleBasedStateMachine):
 
     @rule(job_id=jobs, which=st.integers(0, 3))
     def ask(self, job_id: str, which: int) -> None:
-        wishes: tuple[c.Command, ...] = (
+        wishes: tuple[c.AnyJobCommand, ...] = (
             c.CancelDownload(job_id),
             c.PauseDownload(job_id),
             c.ResumeDownload(job_id),

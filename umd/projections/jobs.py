@@ -13,7 +13,7 @@ import msgspec
 from umd.domain.events import JobEvent, JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
-from umd.log import Fact, Record
+from umd.log import Fact, Record, Unknown
 from umd.projections.watches import Watches
 
 Condition = Callable[[Job], bool]
