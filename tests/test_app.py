@@ -10,10 +10,11 @@ import structlog
 
 from umd import __main__ as command_line
 from umd import settings
+from umd.actors.cleanup import Cleanup
 from umd.app import App
 from umd.domain.access import Caller, Keyring, parse_keys
 from umd.domain.job import FINAL
-from umd.errors import LogCorrupt, LogLocked
+from umd.errors import LogCorrupt, LogLocked, RestartsExhausted
 from umd.settings import Settings
 
 LOOPBACK = "127.0.0.0/8"
@@ -64,6 +65,27 @@ async def test_a_fault_ends_the_service_and_says_which(tmp_path: Path) -> None:
 
     assert await app.ended() is fault
     await app.stop()
+
+
+async def test_an_actor_that_always_raises_is_restarted_and_then_ends_the_service(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = []
+
+    async def run(self: Cleanup) -> None:
+        runs.append(self)
+        raise RuntimeError("a bug")
+
+    monkeypatch.setattr(Cleanup, "run", run)
+    app = App(here(tmp_path, engine_mode="spawn"))
+    await app.start()
+    async with asyncio.timeout(10):
+        fault = await app.ended()
+    await app.stop()
+
+    assert isinstance(fault, RestartsExhausted)
+    assert isinstance(fault.__cause__, RuntimeError)
+    assert len(runs) == 1 + 5
 
 
 async def test_a_second_service_on_the_same_data_does_not_start(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 import asyncio
 import selectors
 from collections.abc import Callable, Coroutine
+from random import Random  # noqa: TID251  # seeded by the test
 from typing import Any, TypeVar
 
 from umd.clock import SECOND, Micros, encode_id
@@ -53,6 +54,36 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return future
 
 
+class SeededLoop(VirtualLoop):
+    """Whoever is ready at the same time comes in an order that the seed draws: one seed, one run."""
+
+    def __init__(self, random: Random) -> None:
+        super().__init__()
+        self.tasks: list[asyncio.Task[Any]] = []
+        self._random = random
+        self.set_task_factory(self._create)  # type: ignore[arg-type]  # its protocol is a private one
+
+    def _create(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        work: Coroutine[Any, Any, T],
+        **options: Any,  # noqa: ANN401  # a Task's, which differ by Python's release
+    ) -> asyncio.Task[T]:
+        """Keep the tasks in the order in which they were made: a set of them has another in each run."""
+        task = asyncio.Task(work, loop=loop, **options)
+        self.tasks.append(task)
+        return task
+
+    def _run_once(self) -> None:
+        ready = self._ready  # type: ignore[attr-defined]  # of the standard library's BaseEventLoop
+        if len(ready) > 1:
+            shuffled = list(ready)
+            self._random.shuffle(shuffled)
+            ready.clear()
+            ready.extend(shuffled)
+        super()._run_once()  # type: ignore[misc]  # as above
+
+
 class VirtualClock:
     """The wall clock of the running loop, and ids that count."""
 
@@ -67,7 +98,8 @@ class VirtualClock:
         return encode_id(self._ids.to_bytes(16, "big"))
 
 
-def run_virtual(main: Coroutine[Any, Any, T]) -> T:
-    """Run a coroutine to its end in virtual time."""
-    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+def run_virtual(main: Coroutine[Any, Any, T], random: Random | None = None) -> T:
+    """Run a coroutine to its end in virtual time; `random` draws the order of what is ready at once."""
+    loop = VirtualLoop if random is None else lambda: SeededLoop(random)
+    with asyncio.Runner(loop_factory=loop) as runner:
         return runner.run(main)

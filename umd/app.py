@@ -22,7 +22,9 @@ from umd.actors.expansion import BatchOffice
 from umd.actors.job import Workshop
 from umd.actors.notifier import Notifier, Terms
 from umd.actors.recovery import recover
+from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
+from umd.actors.sweep import Stock, Sweep
 from umd.api.checks import Checks, Parts
 from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
@@ -69,12 +71,16 @@ EXIT_CLEAN = 0
 EXIT_FAULT = 70
 EXIT_LOCKED = 75
 
+ENDING = (signal.SIGTERM, signal.SIGINT)
+
 _log = structlog.get_logger(__name__)
 
 
 async def serve(settings: Settings, *, standby: bool = False) -> int:
     """Run the service until a signal or a fault ends it; returns the exit code.
 
+    A signal that comes while it starts ends the start. A second signal ends the process at once, which is
+    safe at any instant: what was answered is durable, and the children's lives hang on this process.
     On `standby` it first waits until no other server holds the event log. Raises `SettingsError` for what
     only this machine could tell.
     """
@@ -83,15 +89,14 @@ async def serve(settings: Settings, *, standby: bool = False) -> int:
     configure(settings.log_level, settings.log_format)
     _leave_no_core()
     app = App(settings)
+    for number in ENDING:
+        asyncio.get_running_loop().add_signal_handler(number, _end_on_signal, app, number)
     watchdog = Watchdog(settings.watchdog_sec)
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, app.end)
     if settings.watchdog_sec:
         watchdog.start()
     try:
         if not standby or await app.stand_by():
-            await app.start()
+            await app.start_unless_ended()
         fault = await app.ended()
     except LogLocked as locked:
         _log.error("app.locked", reason=str(locked))
@@ -120,6 +125,15 @@ def _allow_descriptors() -> None:
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
+def _end_on_signal(app: "App", number: int) -> None:
+    loop = asyncio.get_running_loop()
+    for ending in ENDING:
+        loop.remove_signal_handler(ending)
+        signal.signal(ending, signal.SIG_DFL)
+    _log.info("app.signalled", signal=signal.Signals(number).name)
+    app.end()
+
+
 class App:
     """The service. `stop` is complete when it returns, and undoes however much of `start` was done."""
 
@@ -143,10 +157,12 @@ class App:
         self._archive = Archive(self._jobs)
         self._statistics = Statistics()
         self._files = Files()
+        self._space = Space(settings, self._volume, self._files)
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
         self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._clock)
-        self._cleanup = Cleanup(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
+        stock = Stock(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
+        self._cleanup = Cleanup(stock, self._space, Sweep(stock, settings.orphan_grace_sec))
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
         self._resolver = SystemResolver()
         self._rules = destinations.rules_of(settings)
@@ -201,7 +217,7 @@ class App:
         await asyncio.to_thread(self._cookies.sweep, self._clock.now())
         if self._log.corruption is None:
             await self._engine.sweep()
-            await recover(self._workshop)
+            await recover(self._workshop, self._files)
         await self._start_serving()
         self._stops.append(self._poster.stop)
         await self._poster.start()
@@ -221,6 +237,18 @@ class App:
         )
         if self._gate.is_open:
             _log.warning("app.open", told="Requests without an API key are taken.", host=self._settings.host)
+
+    async def start_unless_ended(self) -> None:
+        """Start; but where the service is to stop before it has, give the start up."""
+        starting = asyncio.create_task(self.start(), name="start")
+        ended = asyncio.create_task(self.ended(), name="end")
+        await asyncio.wait({starting, ended}, return_when=asyncio.FIRST_COMPLETED)
+        ended.cancel()
+        if not starting.done():
+            starting.cancel()
+            await asyncio.wait({starting})
+        if not starting.cancelled():
+            starting.result()
 
     async def ended(self) -> BaseException | None:
         """Wait until the service is to stop; what made it, None for a request."""
@@ -282,7 +310,9 @@ class App:
             self._cookies,
         )
         self._crew = Crew(self._workshop, self._workers)
-        self._admission = Admission(self._settings, self._clock, self._jobs, self._crew.start_job)
+        self._admission = Admission(
+            self._settings, self._clock, self._jobs, self._space, self._crew.start_job
+        )
         lister = EngineLister(
             self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard
         )
@@ -332,6 +362,7 @@ class App:
     def _checks(self) -> Checks:
         parts = Parts(
             log=self._log,
+            jobs=self._jobs,
             volume=self._volume,
             admission=self._admission,
             engine=self._engine,

@@ -8,7 +8,7 @@ from umd.domain import batch as batch_rules
 from umd.domain import job as job_rules
 from umd.domain.commands import AnyBatchCommand, AnyJobCommand, Command
 from umd.domain.events import Event
-from umd.errors import Conflict
+from umd.errors import Conflict, InvalidState
 from umd.log import EventLog
 from umd.projections.batches import BatchEntry, Batches
 from umd.projections.jobs import Entry, Jobs
@@ -45,8 +45,10 @@ class Dispatcher:
 
         Returns the job as it then is; it is unchanged, and nothing is stored, when the command was done
         already. `correlation` defaults to that of the job's first row. Raises a `Refused` error when the
-        state does not allow the command, and what `EventLog.append` raises.
+        state does not allow the command, or cannot be read from the log, and what `EventLog.append` raises.
         """
+        if (damaged := self._jobs.frozen.get(command.job_id)) is not None:
+            raise InvalidState(f"Row {damaged} of job {command.job_id} cannot be read: the job is frozen.")
         await self._store(
             job_rules.stream(command.job_id),
             command,

@@ -79,6 +79,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3
     retry_base_sec: Annotated[int, _number(0, 3_600, "first wait before a retry; it doubles each time")] = 5
     retention_sec: Annotated[int, _number(0, 31_536_000, "seconds after which the files of a job go")] = 3_600
+    storage_quota_bytes: Annotated[
+        int, _number(0, 2**60, "bytes that results may take; the oldest go when it is reached; 0 is no quota")
+    ] = 0
+    min_free_bytes: Annotated[
+        int, _number(0, 2**60, "bytes to be left free; below it the oldest results go, and jobs wait")
+    ] = 512 * MIB
+    orphan_grace_sec: Annotated[
+        int, _number(0, 31_536_000, "seconds after which a media file that no job knows is deleted")
+    ] = 86_400
     max_filesize_bytes: Annotated[int, _number(1, 2**50, "the largest result")] = 10 * GIB
     allow_addresses: Annotated[
         str,

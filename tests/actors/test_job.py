@@ -1,5 +1,6 @@
 """What becomes of a running download, on a virtual clock with a scripted worker."""
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
@@ -273,6 +274,7 @@ def test_a_cancel_while_the_result_is_being_placed_takes_it_back(tmp_path: Path)
 
             assert job.state is State.CANCELLED
             assert temp_is_empty(world)
+            await asyncio.sleep(1)
             assert not (tmp_path / "videos").exists()
 
     run_virtual(main())
@@ -395,6 +397,7 @@ def test_files_are_deleted_when_they_are_due(tmp_path: Path) -> None:
             assert gone.files_deleted_at is not None
             assert gone.delete_at is not None
             assert 0 <= gone.files_deleted_at - gone.delete_at < SECOND
+            await asyncio.sleep(1)
             assert not (tmp_path / "videos").exists()
 
     run_virtual(main())

@@ -15,15 +15,18 @@ from umd.actors.batch_crew import BatchCrew
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
 from umd.actors.expansion import BatchOffice
-from umd.actors.job import Workshop, settle
+from umd.actors.job import Workshop
+from umd.actors.recovery import recover
+from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
+from umd.actors.sweep import Stock, Sweep
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
 from umd.domain import destinations
 from umd.domain.batch import FINAL as BATCH_FINAL
 from umd.domain.batch import Batch
 from umd.domain.events import Limits, ListedItem, Progress
-from umd.domain.job import ACTIVE, Job, State
+from umd.domain.job import Job, State
 from umd.domain.options import AnyBatchRequest, BatchOrder, DownloadRequest, MediaOptions
 from umd.engine.protocol import (
     AnyReport,
@@ -143,6 +146,15 @@ class ScriptedAttempt:
         return self._ended
 
 
+class RoomyVolume(Volume):
+    """A volume whose free space is what a test says."""
+
+    free = 2**40
+
+    def free_bytes(self) -> int:
+        return self.free
+
+
 @dataclass
 class ScriptedEngine:
     """Plays the steps for a URL, attempt by attempt; the last script serves all that follow."""
@@ -199,17 +211,25 @@ class ScriptedLister:
 class World:
     """Everything below HTTP."""
 
-    def __init__(self, root: Path, settings: Settings | None = None, log: MemoryLog | None = None) -> None:
+    def __init__(
+        self,
+        root: Path,
+        settings: Settings | None = None,
+        log: MemoryLog | None = None,
+        *,
+        clock: VirtualClock | None = None,
+        engine: ScriptedEngine | None = None,
+    ) -> None:
         self.settings = settings or Settings()
-        self.clock = VirtualClock()
+        self.clock = clock or VirtualClock()
         self.log = log or MemoryLog()
         self.jobs = Jobs()
         self.batches = Batches(self.jobs)
         self.archive = Archive(self.jobs)
         self.files = Files()
         self.live = Live()
-        self.engine = ScriptedEngine()
-        self.volume = Volume(root)
+        self.engine = engine or ScriptedEngine()
+        self.volume = RoomyVolume(root)
         self.cookies = CookieStore(root, Vault(()))
         self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
         self.workshop = Workshop(
@@ -225,8 +245,10 @@ class World:
         self.fatal: list[BaseException] = []
         self.supervisor = Supervisor("jobs", self.fatal.append)
         self.crew = Crew(self.workshop, self.supervisor)
-        self.admission = Admission(self.settings, self.clock, self.jobs, self.crew.start_job)
-        self.cleanup = Cleanup(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
+        self.space = Space(self.settings, self.volume, self.files)
+        self.admission = Admission(self.settings, self.clock, self.jobs, self.space, self.crew.start_job)
+        stock = Stock(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
+        self.cleanup = Cleanup(stock, self.space, Sweep(stock, self.settings.orphan_grace_sec))
         self.lister = ScriptedLister()
         office = BatchOffice(
             self.dispatcher,
@@ -244,8 +266,7 @@ class World:
     async def start(self) -> None:
         self.volume.prepare()
         await self.log.start(self.jobs.apply, self.batches.apply, self.archive.apply, self.files.apply)
-        for entry in self.jobs.in_state(*ACTIVE):
-            await settle(self.workshop, entry, "the service ended")
+        await self.recover()
         for follower in (
             self.admission.apply,
             self.crew.apply,
@@ -253,9 +274,15 @@ class World:
             self.cleanup.apply,
         ):
             self.log.follow(follower)
+        await self.act()
+
+    async def act(self) -> None:
         await self.admission.start()
         await self.cleanup.start()
         self.batch_crew.start()
+
+    async def recover(self) -> None:
+        await recover(self.workshop, self.files)
 
     async def stop(self) -> None:
         await self.batch_crew.stop()

@@ -39,6 +39,7 @@ class Clinic:
         engine: Any = self.engine
         parts = Parts(
             self.world.log,
+            self.world.jobs,
             self.world.volume,
             self.world.admission,
             engine,

@@ -17,6 +17,7 @@ from tests.domain.builders import DONE, LIMITS
 from umd.actors.admission import Admission
 from umd.actors.batch_crew import BatchCrew
 from umd.actors.expansion import BatchOffice
+from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
 from umd.api.context import Check, Context, Readiness, Vitals
 from umd.api.gate import Gate
@@ -100,7 +101,8 @@ class World:
         self.vault = Vault.of(self.settings.cookie_key)
         self.cookies = CookieStore(self.root, self.vault)
         self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
-        self.admission = Admission(self.settings, self.clock, self.jobs, lambda _job_id, _ended: None)
+        space = Space(self.settings, self.volume, self.files)
+        self.admission = Admission(self.settings, self.clock, self.jobs, space, lambda _job_id, _ended: None)
         office = BatchOffice(
             self.dispatcher,
             self.batches,

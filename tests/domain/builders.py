@@ -60,6 +60,7 @@ COMMANDS: dict[type[c.JobCommand], c.AnyJobCommand] = {
         c.RecordDelivered(JOB_ID, 1, 1, 200, 5),
         c.RecordDeliveryFailed(JOB_ID, 1, 1, "no answer", 5),
         c.RequeueDelivery(JOB_ID, 1),
+        c.RecordFilesMissing(JOB_ID, (FILE.path,)),
     )
 }
 """One command of every kind."""

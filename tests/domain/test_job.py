@@ -190,6 +190,16 @@ TABLE: dict[type[c.JobCommand], dict[State | None, object]] = {
     c.RecordDelivered: dict.fromkeys((None, *State), MISSING),
     c.RecordDeliveryFailed: dict.fromkeys((None, *State), MISSING),
     c.RequeueDelivery: dict.fromkeys((None, *State), MISSING),
+    c.RecordFilesMissing: {
+        None: MISSING,
+        State.QUEUED: REFUSED,
+        State.RUNNING: REFUSED,
+        State.STOPPING: REFUSED,
+        State.PAUSED: REFUSED,
+        State.COMPLETED: ("job.files_missing", "job.files_deleted"),
+        State.FAILED: REFUSED,
+        State.CANCELLED: REFUSED,
+    },
 }
 
 

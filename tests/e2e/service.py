@@ -94,14 +94,14 @@ class Service:
         )
         self._reader = asyncio.create_task(self._read())
 
-    async def stop(self, number: signal.Signals = signal.SIGTERM) -> int:
-        """Send a signal and wait for the end; returns the exit code. May be called twice."""
+    async def stop(self, number: signal.Signals | None = signal.SIGTERM) -> int:
+        """Send a signal, or none, and wait for the end; returns the exit code. May be called twice."""
         if self._client is not None:
             await self._client.close()
             self._client = None
         if self._process is None:
             return 0
-        if self._process.returncode is None:
+        if self._process.returncode is None and number is not None:
             with suppress(ProcessLookupError):
                 # Not by the process object: its way to look first whether the process lives would reap it.
                 os.kill(self._process.pid, number)
@@ -110,6 +110,10 @@ class Service:
             if self._reader is not None:
                 await self._reader
         return code
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal and go on."""
+        os.kill(self.pid, number)
 
     async def kill(self) -> None:
         """End the service itself, and nothing else, as a crash does."""

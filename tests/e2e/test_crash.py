@@ -2,13 +2,21 @@
 
 import asyncio
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from tests.e2e.service import FINAL, Service, running
+from tests.invariants import check, survivors
 from tests.site import Site
+
+
+@pytest.fixture(autouse=True)
+def _invariants_hold(tmp_path: Path) -> Iterator[None]:
+    yield
+    if (tmp_path / "log").exists():
+        check(tmp_path, [], settled=False)
 
 
 async def jobs_of(service: Service) -> dict[str, str]:
@@ -25,7 +33,7 @@ async def test_every_accepted_job_goes_on_after_kill_9(tmp_path: Path, site: Sit
         await site.wait_bytes(f"/media/1mb/kill-{number}.mp4", 200_000)
     engine = service.processes()
     await service.kill()
-    _, alive = await asyncio.to_thread(psutil.wait_procs, engine, timeout=5)
+    alive = await asyncio.to_thread(survivors, engine)
 
     assert alive == [], "processes outlived the service"
     async with running(tmp_path, max_concurrent_downloads=5) as service:

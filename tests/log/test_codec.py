@@ -106,7 +106,7 @@ def test_a_newer_shape_and_an_unknown_type_are_unknown_without_complaint() -> No
 )
 def test_an_unreadable_row_of_a_known_type_is_unknown_with_an_error(version: int, data: bytes) -> None:
     with capture_logs() as logs:
-        assert CATS.decode(stored("cat.fed", version, data)) == Unknown("cat.fed", data)
+        assert CATS.decode(stored("cat.fed", version, data)) == Unknown("cat.fed", data, damaged=True)
 
     assert [(entry["log_level"], entry["position"]) for entry in logs] == [("error", 1)]
 

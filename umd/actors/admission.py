@@ -6,7 +6,10 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Literal
 
+import structlog
+
 from umd.actors.actor import Actor
+from umd.actors.space import Space
 from umd.clock import SECOND, Clock
 from umd.domain import urls
 from umd.domain.job import State
@@ -16,7 +19,12 @@ from umd.projections.jobs import Entry, Jobs
 from umd.projections.queue import Queue
 from umd.settings import Settings
 
-WaitingFor = Literal["slot", "site", "retry"]
+SPACE_LOOK_SEC = 1.0
+"""How often the space is looked at while there is too little of it."""
+
+WaitingFor = Literal["slot", "site", "space", "retry"]
+_log = structlog.get_logger(__name__)
+
 StartJob = Callable[[str, Callable[[], None]], None]
 """Start the actor of a job; the second argument is to be called when it has ended."""
 
@@ -28,11 +36,15 @@ class Admission(Actor[None]):
     mailbox stays empty however many jobs arrive.
     """
 
-    def __init__(self, settings: Settings, clock: Clock, jobs: Jobs, start_job: StartJob) -> None:
+    def __init__(
+        self, settings: Settings, clock: Clock, jobs: Jobs, space: Space, start_job: StartJob
+    ) -> None:
         super().__init__("admission")
         self._settings = settings
         self._clock = clock
         self._jobs = jobs
+        self._space = space
+        self._space_is_short = False
         self._start_job = start_job
         self._queue = Queue()
         self._running: dict[str, str] = {}
@@ -59,9 +71,7 @@ class Admission(Actor[None]):
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log: take note of each job that was touched."""
         for job_id in {fact.record.stream.removeprefix("job-") for fact in facts}:
-            entry = self._jobs.get(job_id)
-            if entry is not None:
-                self._queue.note(entry)
+            self._note(job_id)
         self._changed.set()
 
     @contextmanager
@@ -87,18 +97,30 @@ class Admission(Actor[None]):
             return None
         if entry.job.retry_at is not None and entry.job.retry_at > self._clock.now():
             return "retry"
+        if self._space_is_short:
+            return "space"
         return "slot" if self._has_room(urls.site(entry.job.request.url)) else "site"
 
     async def run(self) -> None:
-        """Start what may start; wait for a change or for the next retry; again."""
+        """Start what may start; wait for a change, for the next retry or for space; again."""
         for entry in self._jobs.in_state(State.QUEUED):
-            self._queue.note(entry)
+            self._note(entry.job.job_id)
         while not self._closed:
             self._changed.clear()
+            if len(self._queue):
+                await self._look_at_space()
             self._fill_slots()
             await self._wait()
 
+    async def _look_at_space(self) -> None:
+        lacking = await self._space.lacking_bytes()
+        if bool(lacking) is not self._space_is_short:
+            self._space_is_short = bool(lacking)
+            _log.info("admission.space", short=self._space_is_short, lacking_bytes=lacking)
+
     def _fill_slots(self) -> None:
+        if self._closed or self._space_is_short:
+            return
         while len(self._running) < self._settings.max_concurrent_downloads:
             found = self._queue.next(self._clock.now(), self._has_room)
             if found is None:
@@ -117,10 +139,13 @@ class Admission(Actor[None]):
         self._sites[site] -= 1
         if not self._sites[site]:
             del self._sites[site]
-        entry = self._jobs.get(job_id)
-        if entry is not None:
-            self._queue.note(entry)
+        self._note(job_id)
         self._changed.set()
+
+    def _note(self, job_id: str) -> None:
+        entry = self._jobs.get(job_id)
+        if entry is not None and job_id not in self._jobs.frozen:
+            self._queue.note(entry)
 
     def _has_room(self, site: str) -> bool:
         return self._sites[site] < self._settings.max_concurrent_per_site
@@ -129,6 +154,8 @@ class Admission(Actor[None]):
         now = self._clock.now()
         due = self._queue.next_due(now)
         timeout = None if due is None else (due - now) / SECOND
+        if self._space_is_short:
+            timeout = SPACE_LOOK_SEC
         try:
             async with asyncio.timeout(timeout):
                 await self._changed.wait()

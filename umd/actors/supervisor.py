@@ -104,6 +104,7 @@ class Supervisor:
         return False
 
     def _forget(self, name: str, ended: Callable[[], None] | None) -> None:
-        del self._keepers[name], self._actors[name]
+        del self._keepers[name]
+        self._actors.pop(name, None)  # a keeper that was cancelled at once has made none
         if ended is not None:
             ended()

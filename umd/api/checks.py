@@ -12,6 +12,7 @@ from umd.engine.ffmpeg import Tools
 from umd.engine.runner import ZygoteEngine
 from umd.engine.spawn import SpawnEngine
 from umd.log import EventLog
+from umd.projections.jobs import Jobs
 from umd.storage.volume import Volume
 
 FREE_BYTES_LOW = 512 * 2**20
@@ -27,6 +28,7 @@ class Parts:
     """What is looked at."""
 
     log: EventLog
+    jobs: Jobs
     volume: Volume
     admission: Admission
     engine: ZygoteEngine | SpawnEngine
@@ -40,6 +42,7 @@ class Checks:
 
     def __init__(self, parts: Parts) -> None:
         self._log = parts.log
+        self._jobs = parts.jobs
         self._volume = parts.volume
         self._admission = parts.admission
         self._engine = parts.engine
@@ -74,6 +77,10 @@ class Checks:
         fault = await self._probe("log")
         if fault is not None:
             return Check("unhealthy", f"The log can be read, but not written: {fault}.", details)
+        if frozen := self._jobs.frozen:
+            job_id, position = min(frozen.items(), key=lambda damaged: damaged[1])
+            details |= {"frozen_jobs": len(frozen), "first_frozen_job": job_id, "first_damaged": position}
+            return Check("degraded", "Some rows cannot be read; their jobs are frozen.", details)
         return Check("healthy", "The log can be read and written.", details)
 
     async def _storage(self) -> Check:

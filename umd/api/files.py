@@ -74,8 +74,9 @@ async def fetch(request: web.Request) -> web.StreamResponse:
     if conditions.unchanged(request.headers, validators):
         return web.Response(status=304, headers=_validator_headers(validators))
     delivery = _delivery(request, stored, validators, context.clock)
-    async with _opened(context.volume, stored) as file:
-        return await _deliver(request, file, delivery)
+    with context.volume.reading(stored.file.path):
+        async with _opened(context.volume, stored) as file:
+            return await _deliver(request, file, delivery)
 
 
 def _find(request: web.Request, files: Files, path: str) -> StoredFile:

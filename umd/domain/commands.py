@@ -126,6 +126,12 @@ class RecordFilesDeleted(JobCommand, frozen=True, tag="RecordFilesDeleted"):
     reason: DeletionReason
 
 
+class RecordFilesMissing(JobCommand, frozen=True, tag="RecordFilesMissing"):
+    """Some of the job's files were found to be gone."""
+
+    paths: tuple[str, ...]
+
+
 class RecordDelivered(JobCommand, frozen=True, tag="RecordDelivered"):
     """A webhook was answered with 2xx."""
 
@@ -174,6 +180,7 @@ AnyJobCommand = (
     | RecordDelivered
     | RecordDeliveryFailed
     | RequeueDelivery
+    | RecordFilesMissing
 )
 
 

@@ -22,7 +22,8 @@ FileKind = Literal[
 LogLevel = Literal["debug", "info", "warning", "error"]
 BatchStopReason = Literal["cancel", "error"]
 StopIntent = Literal["cancel", "pause"]
-DeletionReason = Literal["retention", "quota", "space", "request"]
+DeletionReason = Literal["retention", "quota", "space", "request", "missing"]
+"""`missing`: they were found to be gone, and not by the service's doing."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -279,6 +280,12 @@ class JobFilesDeleted(JobEvent, frozen=True, tag="job.files_deleted"):
     reason: DeletionReason
 
 
+class JobFilesMissing(JobEvent, frozen=True, tag="job.files_missing"):
+    """Files of a completed job are no longer on the volume, and it was not the service that deleted them."""
+
+    paths: tuple[str, ...]
+
+
 class WebhookDelivered(JobEvent, frozen=True, tag="webhook.delivered"):
     """Attempt number `attempt` at the job's delivery number `delivery` was answered with 2xx."""
 
@@ -328,6 +335,7 @@ AnyJobEvent = (
     | WebhookDelivered
     | WebhookFailed
     | WebhookRequeued
+    | JobFilesMissing
 )
 
 

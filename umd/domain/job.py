@@ -73,6 +73,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True):
     files_deleted_at: Micros | None = None
     deliveries: Deliveries = ()
     receiver_gone: bool = False
+    missing: frozenset[str] = frozenset()
 
 
 PREFIX = "job-"
@@ -115,6 +116,8 @@ def decide(job: Job | None, command: c.AnyJobCommand, at: Micros) -> tuple[e.Any
             return _schedule_deletion(job, command, at)
         case c.RecordFilesDeleted():
             return _files_deleted(job, command)
+        case c.RecordFilesMissing():
+            return _files_missing(job, command)
         case c.RecordMetadata():
             return (e.JobMetadata(command.attempt, _as_member(job, command.metadata)),)
         case c.EnterPhase():
@@ -232,6 +235,18 @@ def _files_deleted(job: Job, command: c.RecordFilesDeleted) -> tuple[e.AnyJobEve
     return () if job.files_deleted_at is not None else (e.JobFilesDeleted(command.reason),)
 
 
+def _files_missing(job: Job, command: c.RecordFilesMissing) -> tuple[e.AnyJobEvent, ...]:
+    """What is missing is said once; with the last of them, the files are gone."""
+    if job.state is not State.COMPLETED:
+        raise _refused(job, "miss its files")
+    stored = [file.path for file in job.files if file.path not in job.missing]
+    news = tuple(path for path in stored if path in command.paths)
+    if job.files_deleted_at is not None or not news:
+        return ()
+    missing = e.JobFilesMissing(news)
+    return (missing, e.JobFilesDeleted("missing")) if len(news) == len(stored) else (missing,)
+
+
 def _complete(job: Job, command: c.CompleteAttempt, at: Micros) -> tuple[e.AnyJobEvent, ...]:
     if job.state is State.STOPPING and not (command.live_ended and job.stop_intent == "pause"):
         return _stopped(job, command.progress)
@@ -321,6 +336,8 @@ def _evolve(job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
             return replace(job, delete_at=None if event.delete_at is None else micros(event.delete_at))
         case e.JobFilesDeleted():
             return replace(job, files_deleted_at=at)
+        case e.JobFilesMissing():
+            return replace(job, missing=job.missing | frozenset(event.paths))
         case e.WebhookDelivered() | e.WebhookFailed() | e.WebhookRequeued():
             gone = job.receiver_gone or (isinstance(event, e.WebhookFailed) and event.gone)
             noted = deliveries.evolve(job.deliveries, event, at)

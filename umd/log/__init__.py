@@ -36,10 +36,14 @@ class Record(msgspec.Struct, frozen=True, gc=False):
 
 
 class Unknown(msgspec.Struct, frozen=True, gc=False):
-    """An event of a newer release: kept and shown as it is, never interpreted."""
+    """An event of a newer release: kept and shown as it is, never interpreted.
+
+    `damaged` says that it is none of a newer release: this one knows its type and cannot read it.
+    """
 
     type: str
     data: bytes
+    damaged: bool = False
 
 
 class Fact(msgspec.Struct, frozen=True, gc=False):

@@ -76,7 +76,7 @@ class Codec(Generic[M]):
             _logger.exception(
                 "log.row_unreadable", position=record.position, type=record.type, error=str(error)
             )
-            return Unknown(record.type, record.data)
+            return Unknown(record.type, record.data, damaged=True)
 
     def _lift(self, record: Record) -> M | Unknown:
         current = self.versions.get(record.type, 0)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import msgspec
 
 from umd.clock import Micros
-from umd.domain.events import File, JobCompleted, JobFile, JobFilesDeleted, JobStarted
+from umd.domain.events import File, JobCompleted, JobFile, JobFilesDeleted, JobFilesMissing, JobStarted
 from umd.log import Fact
 
 
@@ -22,6 +22,7 @@ class Files:
     """The newest owner of each path. A path whose file was deleted stays known until another job takes it."""
 
     def __init__(self) -> None:
+        self.stored_bytes = 0
         self._by_path: dict[str, StoredFile] = {}
         self._of_job: dict[str, list[File]] = {}
 
@@ -37,7 +38,9 @@ class Files:
                 case JobCompleted():
                     self._publish(job_id, fact.record.at)
                 case JobFilesDeleted():
-                    self._withdraw(job_id)
+                    self._withdraw(job_id, [file.path for file in self._of_job.pop(job_id, ())])
+                case JobFilesMissing(paths=paths):
+                    self._withdraw(job_id, paths)
                 case _:
                     pass
 
@@ -45,12 +48,28 @@ class Files:
         """What the log knows under this path, relative to the storage root."""
         return self._by_path.get(path)
 
+    def stored(self) -> list[StoredFile]:
+        """Every file that should lie on the volume."""
+        return [stored for stored in self._by_path.values() if not stored.deleted]
+
+    def deleted(self) -> list[StoredFile]:
+        """Every file that was deleted and whose path nobody has taken since."""
+        return [stored for stored in self._by_path.values() if stored.deleted]
+
     def _publish(self, job_id: str, at: Micros) -> None:
         for file in self._of_job.get(job_id, ()):
+            self._withdraw_any(file.path)
             self._by_path[file.path] = StoredFile(job_id, file, at)
+            self.stored_bytes += file.size_bytes
 
-    def _withdraw(self, job_id: str) -> None:
-        for file in self._of_job.pop(job_id, ()):
-            stored = self._by_path.get(file.path)
+    def _withdraw(self, job_id: str, paths: Sequence[str]) -> None:
+        for path in paths:
+            stored = self._by_path.get(path)
             if stored is not None and stored.job_id == job_id:
-                self._by_path[file.path] = msgspec.structs.replace(stored, deleted=True)
+                self._withdraw_any(path)
+
+    def _withdraw_any(self, path: str) -> None:
+        stored = self._by_path.get(path)
+        if stored is not None and not stored.deleted:
+            self._by_path[path] = msgspec.structs.replace(stored, deleted=True)
+            self.stored_bytes -= stored.file.size_bytes

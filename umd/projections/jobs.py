@@ -13,7 +13,7 @@ import msgspec
 from umd.domain.events import JobEvent, JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
-from umd.log import Fact, Record
+from umd.log import Fact, Record, Unknown
 from umd.projections.watches import Watches
 
 Condition = Callable[[Job], bool]
@@ -40,6 +40,8 @@ class Jobs:
 
     def __init__(self) -> None:
         self.position = 0
+        self.frozen: dict[str, int] = {}
+        """The jobs of which an event cannot be read, and its position: nothing more is decided for them."""
         self._entries: dict[str, Entry] = {}
         self._created: list[tuple[int, str]] = []
         self._created_by: dict[str, list[tuple[int, str]]] = {}
@@ -47,7 +49,10 @@ class Jobs:
         self._watches: Watches[Entry] = Watches()
 
     def apply(self, facts: Sequence[Fact]) -> None:
-        """Fold committed rows. An event of a newer release moves the position and nothing else."""
+        """Fold committed rows. An event of a newer release moves the position and nothing else.
+
+        One that is damaged freezes its job, and no other: what it is now, nobody knows.
+        """
         for fact in facts:
             self.position = fact.record.position
             if fact.record.stream.startswith("job-"):
@@ -114,6 +119,10 @@ class Jobs:
         if event is None:  # a command's row: what came of it follows
             return
         job_id = record.stream.removeprefix("job-")
+        if isinstance(event, Unknown) and event.damaged:
+            self.frozen.setdefault(job_id, record.position)
+        if job_id in self.frozen:
+            return
         entry = self._entries.get(job_id)
         if entry is None:
             if isinstance(event, JobQueued):  # what begins in any other way cannot be read, and stays unknown

@@ -12,7 +12,9 @@ import os
 import re
 import shutil
 import threading
-from collections.abc import Iterator, Sequence
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import msgspec
@@ -23,6 +25,9 @@ from umd.storage.erase import erase
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 SAME_NAMES_MAX = 10_000
+MEDIA_FOLDERS = ("videos", "playlists", "channels", "batch")
+"""Where results lie, unless a template says otherwise; only here files of no job are looked for."""
+
 _MANIFEST = "publish.json"
 _CHUNK = 1_048_576
 _SUBTITLES = frozenset({"srt", "vtt", "ass", "ssa", "lrc", "ttml", "dfxp", "json3", "srv1", "srv2", "srv3"})
@@ -79,6 +84,7 @@ class Volume:
         self._remove = erase if overwrites else _unlink
         self._temp = root / "temp"
         self._naming = threading.Lock()
+        self._read: Counter[str] = Counter()
 
     def prepare(self) -> None:
         """Make the root and the folder of working folders. Raises `OSError`."""
@@ -136,12 +142,61 @@ class Volume:
         """The absolute path of a file that the log knows by this relative one."""
         return self.root / path
 
-    def delete(self, files: Sequence[File]) -> None:
-        """Remove a job's files, and the folders that this leaves empty. What is gone already is no error."""
-        for file in files:
-            target = self.root / file.path
+    def delete(self, files: Sequence[File]) -> list[File]:
+        """Remove files, and the folders that this leaves empty; returns those that the disk does not give up.
+
+        What is gone already is no error.
+        """
+        refused = []
+        with self._naming:
+            for file in files:
+                target = self.root / file.path
+                try:
+                    self._remove(target)
+                except OSError:
+                    refused.append(file)
+                else:
+                    self._remove_empty(target.parent)
+        return refused
+
+    @contextmanager
+    def reading(self, path: str) -> Iterator[None]:
+        """Note that a file is being read: as long as it is, it does not go for want of space."""
+        self._read[path] += 1
+        try:
+            yield
+        finally:
+            self._read[path] -= 1
+            if not self._read[path]:
+                del self._read[path]
+
+    def is_read(self, paths: Iterable[str]) -> bool:
+        """Whether somebody reads one of these."""
+        return any(path in self._read for path in paths)
+
+    def missing(self, paths: Iterable[str]) -> list[str]:
+        """Those of the paths where no file lies."""
+        return [path for path in paths if not (self.root / path).is_file()]
+
+    def media_paths(self) -> list[str]:
+        """The paths of all files in the media folders, less those that are just being published."""
+        moving = {path for job_id in self.working_folders() for _, path in self._moves(self._folder(job_id))}
+        found = (
+            (Path(folder) / name).relative_to(self.root).as_posix()
+            for media in MEDIA_FOLDERS
+            for folder, _, names in os.walk(self.root / media)
+            for name in names
+        )
+        return sorted(path for path in found if path not in moving)
+
+    def remove(self, path: str) -> int:
+        """Remove one file, and the folders that this leaves empty; returns its size."""
+        target = self.root / path
+        with self._naming:
+            size = target.lstat().st_size
             self._remove(target)
             self._remove_empty(target.parent)
+        return size
 
     def probe(self, folder: str = "temp") -> None:
         """Write a small file into a folder of the volume and remove it. Raises `OSError`."""
@@ -179,15 +234,18 @@ class Volume:
 
     def _undo_publication(self, folder: Path) -> None:
         """Bring back what was moved for a result that never came to stand in the log."""
-        manifest = folder / _MANIFEST
-        if not manifest.is_file():
-            return
-        for name, path in msgspec.json.decode(manifest.read_bytes(), type=list[tuple[str, str]]):
+        for name, path in self._moves(folder):
             source, target = folder / name, self.root / path
             if target.is_file() and not source.exists():
                 target.rename(source)
                 self._remove_empty(target.parent)
-        manifest.unlink()
+        (folder / _MANIFEST).unlink(missing_ok=True)
+
+    def _moves(self, folder: Path) -> list[tuple[str, str]]:
+        """What the manifest in a working folder names, where there is one: names there, and their places."""
+        with suppress(FileNotFoundError):
+            return msgspec.json.decode((folder / _MANIFEST).read_bytes(), type=list[tuple[str, str]])
+        return []
 
     def _remove_empty(self, folder: Path) -> None:
         for parent in (folder, *folder.parents):

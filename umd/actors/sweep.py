@@ -1,0 +1,84 @@
+"""Brings the volume and the log together again: files of no job, and jobs that miss their files."""
+
+import asyncio
+from dataclasses import dataclass
+
+import structlog
+
+from umd.clock import SECOND, Clock, Micros
+from umd.dispatcher import Dispatcher
+from umd.domain.commands import RecordFilesMissing
+from umd.errors import InvalidState, StorageFull
+from umd.projections.files import Files
+from umd.projections.jobs import Jobs
+from umd.storage.volume import Volume
+
+SWEEP_SEC = 600
+
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True)
+class Stock:
+    """What is stored, as the log and the volume know it: what every deletion works with."""
+
+    dispatcher: Dispatcher
+    jobs: Jobs
+    files: Files
+    volume: Volume
+    clock: Clock
+
+
+class Sweep:
+    """Looks over the volume now and then.
+
+    A file that the log does not know is deleted when it has been known as such for the grace, counted from
+    the first look of this process: what an operator has just put there, or a backup of the log does not
+    name yet, has that time. Only the media folders of the service are looked at.
+    """
+
+    def __init__(self, stock: Stock, grace_sec: int) -> None:
+        self._stock = stock
+        self._grace = grace_sec * SECOND
+        self._next: Micros = 0
+        self._strangers: dict[str, Micros] = {}
+
+    async def when_due(self) -> None:
+        """Sweep if the last time is long enough ago."""
+        now = self._stock.clock.now()
+        if now < self._next:
+            return
+        self._next = now + min(SWEEP_SEC * SECOND, max(self._grace, SECOND))
+        try:
+            await self._report_missing()
+            await self._delete_strangers(now)
+        except (OSError, StorageFull) as error:
+            _log.warning("sweep.failed", reason=str(error))
+
+    async def _report_missing(self) -> None:
+        stored = {stored.file.path: stored.job_id for stored in self._stock.files.stored()}
+        gone = await asyncio.to_thread(self._stock.volume.missing, list(stored))
+        by_job: dict[str, list[str]] = {}
+        for path in gone:
+            by_job.setdefault(stored[path], []).append(path)
+        for job_id, paths in by_job.items():
+            try:
+                await self._stock.dispatcher.execute(RecordFilesMissing(job_id, tuple(paths)))
+            except InvalidState:
+                continue
+            _log.warning("sweep.files_missing", job_id=job_id, paths=paths)
+
+    async def _delete_strangers(self, now: Micros) -> None:
+        if self._stock.jobs.frozen:  # one of these jobs may know the file, and cannot say so
+            return
+        found = await asyncio.to_thread(self._stock.volume.media_paths)
+        strangers = [path for path in found if not self._is_known(path)]
+        self._strangers = {path: self._strangers.get(path, now) for path in strangers}
+        for path in [path for path, since in self._strangers.items() if now - since >= self._grace]:
+            del self._strangers[path]
+            size = await asyncio.to_thread(self._stock.volume.remove, path)
+            _log.warning("sweep.stranger_deleted", path=path, size_bytes=size)
+
+    def _is_known(self, path: str) -> bool:
+        stored = self._stock.files.get(path)
+        return stored is not None and not stored.deleted
