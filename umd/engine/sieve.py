@@ -6,10 +6,14 @@ contains some text, such as `vimeo.com`; that text is derived from the pattern o
 cannot be derived for is always asked. The order is yt-dlp's, so that the answer is, too.
 """
 
+import importlib
 import re
 from collections.abc import Iterable, Iterator
-from re import _constants, _parser  # type: ignore[attr-defined]  # What cannot be parsed is always asked.
 from typing import Any
+
+# Python's own parser of patterns, which has no types. What it cannot parse is always asked.
+_constants: Any = importlib.import_module("re._constants")
+_parser: Any = importlib.import_module("re._parser")
 
 LETTERS_MIN = 4
 """A shorter text says too little."""
