@@ -21,6 +21,7 @@ from umd.actors.crew import Crew
 from umd.actors.expansion import BatchOffice
 from umd.actors.job import Workshop
 from umd.actors.notifier import Notifier, Terms
+from umd.actors.probes import Probes
 from umd.actors.recovery import recover
 from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
@@ -42,8 +43,10 @@ from umd.egress.resolver import SystemResolver
 from umd.egress.webhooks import connector
 from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
+from umd.engine.errand import Errands
 from umd.engine.lister import EngineLister
 from umd.engine.notices import Happening, Notice
+from umd.engine.prober import EngineProber
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
@@ -313,18 +316,19 @@ class App:
         self._admission = Admission(
             self._settings, self._clock, self._jobs, self._space, self._crew.start_job
         )
-        lister = EngineLister(
-            self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard
-        )
+        errands = Errands(self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard)
         office = BatchOffice(
             self._dispatcher,
             self._batches,
             self._jobs,
             self._archive,
             self._admission,
-            lister,
+            EngineLister(errands),
             self._rules,
         )
+        timeout_sec = self._settings.probe_timeout_sec
+        prober = EngineProber(errands, timeout_sec)
+        self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec)
         self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
 
     async def _start_serving(self) -> None:
@@ -341,6 +345,7 @@ class App:
             log=self._log,
             live=self._live,
             admission=self._admission,
+            probes=self._probes,
             volume=self._volume,
             files=self._files,
             cookies=self._cookies,
@@ -356,7 +361,7 @@ class App:
         )
         self._hub.start()
         self._server = Server(context, self._hub)
-        self._stops += [self._server.stop, self._hub.close]
+        self._stops += [self._server.stop, self._hub.close, self._probes.stop]
         await self._server.start()
 
     def _checks(self) -> Checks:

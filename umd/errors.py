@@ -24,6 +24,8 @@
     │   └── LogFailed            a write ended with an unknown outcome: stop, and replay
     ├── Unsealable               a sealed secret that cannot be opened
     ├── Unanswered               a webhook's receiver gave no answer
+    ├── ExtractionFailed         a site does not tell what was asked; its code is that of a download
+    ├── UpstreamTimeout          a site did not answer in time
     ├── EngineError              the worker processes cannot be started or have broken their protocol
     ├── Overloaded               a mailbox or another bounded queue is full
     ├── RestartsExhausted        an actor failed more often than its supervisor's budget allows
@@ -184,6 +186,22 @@ class Unsealable(UmdError):
 class Unanswered(UmdError):
     """No answer came to a webhook: the text says why, and holds no secret."""
 
+    retryable = True
+
+
+class ExtractionFailed(UmdError):
+    """A site does not tell what was asked of it."""
+
+    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+        super().__init__(message)
+        self.code = code  # type: ignore[misc]  # as in `NotFound`
+        self.retryable = retryable  # type: ignore[misc]
+
+
+class UpstreamTimeout(UmdError):
+    """A site did not answer in time."""
+
+    code = "upstream_timeout"
     retryable = True
 
 

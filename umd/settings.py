@@ -71,6 +71,12 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     default_timeout_sec: Annotated[int, _number(60, 7_200, "a job's time, where the request names none")] = (
         1_800
     )
+    probes_max: Annotated[
+        int, _number(1, 100, "sites that are asked at once for formats, metadata and lists")
+    ] = 4
+    probe_timeout_sec: Annotated[
+        int, _number(1, 600, "seconds that a site has to tell formats, metadata or a list")
+    ] = 30
     stall_timeout_sec: Annotated[
         int, _number(1, 3_600, "seconds without a sign of life that end an attempt")
     ] = 120

@@ -36,11 +36,28 @@ PATHS = [
     "/batch",
     "/batch/{}",
     "/log",
+    "/formats",
+    "/metadata",
+    "/playlist/preview",
+    "/channel/info",
     "/files/{}",
     "/health",
     "/{}",
 ]
-NAMES = ["status", "limit", "cursor", "level", "after", "stream"]
+NAMES = [
+    "status",
+    "limit",
+    "cursor",
+    "level",
+    "after",
+    "stream",
+    "url",
+    "page",
+    "page_size",
+    "raw",
+    "date_after",
+    "sort_by",
+]
 HEADERS = [
     "Accept", "Accept-Encoding", "Authorization", "Connection", "Content-Type", "Cookie", "Date", "Host",
     "Idempotency-Key", "If-Match", "If-Modified-Since", "If-None-Match", "If-Range", "If-Unmodified-Since",

@@ -1,9 +1,12 @@
 """The one table of the routes, and that the handlers keep to it."""
 
+from urllib.parse import quote
+
 import msgspec
 import pytest
 
 from tests.api.world import JAR, PREFIX, URL, World, is_problem
+from umd.api import probes
 from umd.api.cookies import CookiesUploadRequest
 from umd.api.download import DeletionRequest
 from umd.api.routes import ROUTES, Route
@@ -32,12 +35,14 @@ def name(route: Route) -> str:
 
 
 def path_of(route: Route, job_id: str = "0" * 26) -> str:
-    return (
+    path = (
         route.path.removeprefix(PREFIX)
         .replace("{id}", job_id)
         .replace("{delivery_id}", f"msg_{job_id}_1")
         .replace("{path:.+}", "videos/a.mp4")
     )
+    asks_a_site = route.handler.__module__ == probes.__name__
+    return f"{path}?url={quote(URL, safe='')}" if asks_a_site else path
 
 
 def body_of(route: Route) -> bytes | None:
@@ -84,7 +89,10 @@ async def test_a_parameter_that_is_not_in_the_table_is_refused(world: World, rou
     data = body_of(route)
 
     answer = await world.ask(
-        route.method, f"{path_of(route)}?nope=1", data=data, headers={"Content-Type": "application/json"}
+        route.method,
+        f"{path_of(route)}{'&' if '?' in path_of(route) else '?'}nope=1",
+        data=data,
+        headers={"Content-Type": "application/json"},
     )
 
     assert is_problem(answer, "invalid_query", 400)

@@ -12,11 +12,13 @@ import msgspec
 from aiohttp import ClientResponse, ClientSession
 from multidict import CIMultiDict
 
+from tests.actors.probing import ScriptedProber
 from tests.actors.world import ScriptedLister
 from tests.domain.builders import DONE, LIMITS
 from umd.actors.admission import Admission
 from umd.actors.batch_crew import BatchCrew
 from umd.actors.expansion import BatchOffice
+from umd.actors.probes import Probes
 from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
 from umd.api.context import Check, Context, Readiness, Vitals
@@ -113,6 +115,10 @@ class World:
             destinations.rules_of(self.settings),
         )
         self.batch_crew = BatchCrew(office, Supervisor("batches", self.faults.append), batches_max=50)
+        self.prober = ScriptedProber()
+        self.probes = Probes(
+            self.prober, self.clock, self.settings.probes_max, self.settings.probe_timeout_sec
+        )
         self.readiness = Readiness(self.clock.now())
         self.readiness.phase = "ready"
         self.hub = Hub(self.log, self.live, StreamLimits.of(self.settings))
@@ -133,6 +139,7 @@ class World:
             log=self.log,
             live=self.live,
             admission=self.admission,
+            probes=self.probes,
             volume=self.volume,
             files=self.files,
             cookies=self.cookies,
@@ -169,6 +176,7 @@ class World:
         finally:
             async with asyncio.timeout(DEADLINE_SEC):
                 await self.batch_crew.stop()
+                await self.probes.stop()
                 await self.hub.close()
                 await self.server.stop()
                 await self.log.stop()

@@ -10,6 +10,7 @@ import pytest
 from tests.engine.rig import Rig
 from umd.domain.events import ListedItem
 from umd.domain.options import PlaylistDownloadRequest
+from umd.engine.errand import Errands
 from umd.engine.lister import EngineLister
 from umd.engine.protocol import Listed, ListingFailed
 
@@ -31,7 +32,7 @@ async def lister(rig: Rig) -> AsyncIterator[EngineLister]:
             file.unlink()
         folder.rmdir()
 
-    yield EngineLister(rig.engine, lambda: f"list-{next(numbers)}", folder, discard)
+    yield EngineLister(Errands(rig.engine, lambda: f"list-{next(numbers)}", folder, discard))
     assert left == {}
 
 

@@ -29,8 +29,10 @@ from umd.engine.protocol import (
     Extracted,
     Finished,
     Listed,
+    Probed,
     Said,
     Tick,
+    Told,
 )
 from umd.errors import EngineError, InvalidState, LogError, NotFound, StaleAttempt, StorageFull
 from umd.live import Live
@@ -180,8 +182,8 @@ class JobActor(Actor[Stop]):
                     await self._execute(c.EnterPhase(self._job_id, self._number, progress, step))
             case Finished():
                 self._finished = report
-            case Listed():
-                raise EngineError("A download answered with a list.")
+            case Listed() | Probed() | Told():
+                raise EngineError("A download answered with something else.")
 
     def _show(self, progress: Progress) -> None:
         self._progress = progress

@@ -9,6 +9,7 @@ from aiohttp import web
 
 from umd.actors.admission import Admission
 from umd.actors.batch_crew import BatchCrew
+from umd.actors.probes import Probes
 from umd.api.gate import Gate
 from umd.clock import Clock, Micros
 from umd.dispatcher import Dispatcher
@@ -77,6 +78,7 @@ class Context:
     log: EventLog
     live: Live
     admission: Admission
+    probes: Probes
     volume: Volume
     files: Files
     cookies: CookieStore

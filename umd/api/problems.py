@@ -12,7 +12,7 @@ from aiohttp.typedefs import Handler
 from umd.api import answers
 from umd.api.request_id import REQUEST_ID
 from umd.domain import redaction
-from umd.errors import Conflict, FieldError, InvalidInput, LogFailed, UmdError
+from umd.errors import Conflict, ExtractionFailed, FieldError, InvalidInput, LogFailed, UmdError
 
 CONTENT_TYPE = "application/problem+json"
 UNREADABLE = "UNKNOWN"
@@ -73,10 +73,11 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "queue_full": Meaning(503, "The service has as much to do as it can hold", 10),
         "log_read_only": Meaning(503, "The event log is damaged; nothing can be changed"),
         "shutting_down": Meaning(503, "The service is stopping", 5),
+        "upstream_timeout": Meaning(504, "The site did not answer in time"),
         "storage_full": Meaning(507, "There is no space left", 60),
     }
 )
-"""A code means one status everywhere."""
+"""A code means one status everywhere, but for those of a site that does not tell what was asked of it."""
 
 CODES = frozenset(MEANINGS)
 """Every code that an answer can have."""
@@ -85,6 +86,11 @@ _SHOWN_AS: Mapping[type[UmdError], str] = MappingProxyType(
     {Conflict: "invalid_state", LogFailed: "shutting_down"}
 )
 """Errors whose own code says nothing to a client. After `LogFailed` the process ends, to replay the log."""
+
+_OF_A_SITE: Mapping[str, int] = MappingProxyType(
+    {"network": 502, "upstream_error": 502, "worker_crashed": 502, "storage_full": 507}
+)
+"""What is not the site's refusal (422) of an item: `umd.domain.faults` has all the codes."""
 
 _ROUTER = MappingProxyType(
     {
@@ -130,6 +136,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     instance: str | None = None
     errors: tuple[FieldError, ...] | None = None
     retry_after: int | None = None
+    retryable: bool | None = None
 
 
 @web.middleware
@@ -154,6 +161,8 @@ def explain(request: web.BaseRequest, error: Exception) -> web.Response:
             )
         case InvalidInput():
             return problem(request, error.code, str(error), errors=error.errors)
+        case ExtractionFailed():
+            return _explain_site(request, error)
         case UmdError():
             return _explain_own(request, error)
         case web.HTTPException() if error.status in _ROUTER:
@@ -174,24 +183,32 @@ def problem(
     retry_after: int | None = None,
 ) -> web.Response:
     """A problem of one of the `CODES`; `retry_after` is the code's own, where none is given."""
-    status, title, usual_wait = MEANINGS[code]
-    retry_after = retry_after or usual_wait
+    meaning = MEANINGS[code]
+    meaning = meaning._replace(retry_after=retry_after or meaning.retry_after)
+    body = _problem(request, code, meaning, detail)
+    shown = None if errors is None else tuple(_shown(error) for error in errors)
+    return _answer(msgspec.structs.replace(body, errors=shown), headers)
+
+
+def _problem(request: web.BaseRequest, code: str, meaning: Meaning, detail: str) -> Problem:
     request[PROBLEM] = code
-    body = Problem(
+    return Problem(
         f"urn:umd:problem:{code}",
-        title,
-        status,
+        meaning.title,
+        meaning.status,
         redaction.text(_text(detail)),
         code,
         request[REQUEST_ID],
         None if request.method == UNREADABLE else _text(request.rel_url.raw_path),
-        None if errors is None else tuple(_shown(error) for error in errors),
-        retry_after,
+        retry_after=meaning.retry_after,
     )
+
+
+def _answer(body: Problem, headers: Mapping[str, str] | None = None) -> web.Response:
     extra = {"Content-Type": CONTENT_TYPE, **(headers or {})}
-    if retry_after is not None:
-        extra["Retry-After"] = str(retry_after)
-    return answers.encoded(msgspec.json.encode(body), status=status, headers=extra)
+    if body.retry_after is not None:
+        extra["Retry-After"] = str(body.retry_after)
+    return answers.encoded(msgspec.json.encode(body), status=body.status, headers=extra)
 
 
 def _explain_own(request: web.BaseRequest, error: UmdError) -> web.Response:
@@ -202,6 +219,13 @@ def _explain_own(request: web.BaseRequest, error: UmdError) -> web.Response:
     if MEANINGS[code].status == 503:  # noqa: PLR2004
         _log.warning("http.unavailable", reason=str(error))
     return problem(request, code, str(error))
+
+
+def _explain_site(request: web.BaseRequest, error: ExtractionFailed) -> web.Response:
+    """The code is that of a download which failed for the same reason, and says whether to try again."""
+    meaning = Meaning(_OF_A_SITE.get(error.code, 422), "The site does not tell this")
+    body = _problem(request, error.code, meaning, str(error))
+    return _answer(msgspec.structs.replace(body, retryable=error.retryable))
 
 
 def _detail(error: web.HTTPException) -> str:

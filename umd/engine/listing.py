@@ -8,8 +8,17 @@ from typing import Any
 from yt_dlp.utils import LazyList, PagedList, unsmuggle_url
 
 from umd.domain.events import ListedItem
-from umd.engine.metadata import NAME_CHARACTERS_MAX, TITLE_CHARACTERS_MAX, count, line, name, number, url
-from umd.engine.protocol import Listed
+from umd.engine.metadata import (
+    NAME_CHARACTERS_MAX,
+    TITLE_CHARACTERS_MAX,
+    count,
+    line,
+    name,
+    number,
+    text,
+    url,
+)
+from umd.engine.protocol import About, Listed
 
 PAGE_ITEMS = 100
 DEPTH_MAX = 3
@@ -37,7 +46,8 @@ def pages(loader: Any, address: str, items_max: int) -> Iterator[Listed]:
     """
     loader.params["noplaylist"] = False
     result = _resolve(loader, address, None)
-    title = line(result.get("title"), TITLE_CHARACTERS_MAX) if _is_list(result) else None
+    says = about(result) if _is_list(result) else None
+    title = says.title if says is not None else None
     found = islice(_entries(loader, result, DEPTH_MAX), items_max)
     index, is_first = 0, True
     while (some := list(islice(found, PAGE_ITEMS))) or is_first:
@@ -46,9 +56,25 @@ def pages(loader: Any, address: str, items_max: int) -> Iterator[Listed]:
             for place, (entry, parent) in enumerate(some, index + 1)
             if (item := _item(loader, entry, parent, place)) is not None
         )
-        yield Listed(items, title, len(some) - len(items))
+        yield Listed(items, title, len(some) - len(items), says if is_first else None)
         index += len(some)
         is_first = False
+
+
+def about(result: Info) -> About:
+    """What a list says of itself."""
+    return About(
+        id=name(result.get("id")),
+        title=line(result.get("title"), TITLE_CHARACTERS_MAX),
+        description=text(result.get("description")),
+        uploader=name(result.get("uploader")),
+        uploader_id=name(result.get("uploader_id")),
+        channel=name(result.get("channel")),
+        channel_id=name(result.get("channel_id")),
+        subscriber_count=count(result.get("channel_follower_count")),
+        count=count(result.get("playlist_count")),
+        extractor=name(result.get("extractor")),
+    )
 
 
 def _resolve(loader: Any, address: str, key: str | None) -> dict[str, Any]:

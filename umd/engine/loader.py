@@ -50,7 +50,11 @@ _SILENT_STEPS = frozenset({"MoveFiles"})
 
 
 class ManyItems(Exception):
-    """The address is a list of more than one item."""
+    """The address is a list of more than one item; `told` is what the list says of itself."""
+
+    def __init__(self, told: Mapping[str, Any]) -> None:
+        super().__init__("many items")
+        self.told = told
 
 
 class Oversized(Exception):
@@ -112,14 +116,18 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         """Take over a job. Raises `SyntaxError` for a format selector that is none."""
         self._reporter = self.voice.reporter = reporter
         self.voice.over_limit = False
+        self.prefer(plan)
+        for step in plan.steps:
+            self.add_post_processor(build(step, self), when=step.when)
+
+    def prefer(self, plan: Plan) -> None:
+        """Choose formats as a job would. Raises `SyntaxError` for a format selector that is none."""
         self.params.update(plan.params)
         self._filesize_max = plan.params["max_filesize"]
         self.format_selector = self.selector(plan.params["format"])
         if plan.sections is not None:
             self.params["download_ranges"] = Ranges(plan.sections)
         self._patience = Patience(plan.wait_sec)
-        for step in plan.steps:
-            self.add_post_processor(build(step, self), when=step.when)
 
     def go_through(self, proxy: str) -> None:
         """Send every request by way of this proxy, or of none; ffmpeg is told by the parameter.
@@ -249,13 +257,14 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
     def _only_entry(self, ie_result: Mapping[str, Any]) -> Any:
         """The entry of a list of one. Asks for a second and no more: a channel may have thousands."""
         first = list(itertools.islice(PlaylistEntries(self, ie_result).get_requested_items(), 2))
-        if len(first) != 1:
-            raise ManyItems if first else NoMedia
+        if not first:
+            raise NoMedia
+        if len(first) > 1:
+            raise ManyItems(ie_result)
         return first[0][1]
 
     def _begin(self, info: dict[str, Any], reporter: Reporter) -> None:
-        if info.get("extractor_key") == "Generic" and info.get("direct") and info.get("ext") not in _MEDIA:
-            raise NoMedia
+        require_media(info)
         if self._filesize_max is not None and _declared_bytes(info) > self._filesize_max:
             raise Oversized
         # They end up in the file's own metadata, and files are handed around.
@@ -282,6 +291,12 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
             return
         if self._reporter.phase != "extracting":
             self._reporter.enter("processing", step)
+
+
+def require_media(info: Mapping[str, Any]) -> None:
+    """A plain link may lead to anything. Raises `NoMedia`."""
+    if info.get("extractor_key") == "Generic" and info.get("direct") and info.get("ext") not in _MEDIA:
+        raise NoMedia
 
 
 def _declared_bytes(info: Mapping[str, Any]) -> int:

@@ -30,7 +30,16 @@ class Listing(Task, frozen=True, tag="listing"):
     items_max: int
 
 
-AnyTask = Download | Listing
+class Probe(Task, frozen=True, tag="probe"):
+    """Learn all about the one item there, and download nothing: `Extracted`, `Probed`, `Told`.
+
+    An address that turns out to be a list of many tells of the list. `raw` asks for `Told`.
+    """
+
+    raw: bool = False
+
+
+AnyTask = Download | Listing | Probe
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -78,12 +87,90 @@ class Said(Report, frozen=True, tag="said"):
     message: str
 
 
+class About(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What a list says of itself. `count` is what the site claims."""
+
+    id: str | None = None
+    title: str | None = None
+    description: str | None = None
+    uploader: str | None = None
+    uploader_id: str | None = None
+    channel: str | None = None
+    channel_id: str | None = None
+    subscriber_count: int | None = None
+    count: int | None = None
+    extractor: str | None = None
+
+
 class Listed(Report, frozen=True, tag="listed"):
-    """Some more items of a list, in the site's order; `left_out` of them have no address that can be used."""
+    """Some more items of a list, in the site's order; `left_out` of them have no address that can be used.
+
+    The first report of a list, and no other, tells what it is `about`; that of a single item does not.
+    """
 
     items: tuple[ListedItem, ...]
     title: str | None = None
     left_out: int = 0
+    about: About | None = None
+
+
+class Format(msgspec.Struct, frozen=True):
+    """One of the forms in which a site offers an item. A codec is `none` where there is no such stream."""
+
+    format_id: str
+    ext: str | None
+    container: str | None
+    resolution: str | None
+    width: int | None
+    height: int | None
+    fps: float | None
+    vcodec: str | None
+    acodec: str | None
+    filesize: int | None
+    filesize_approx: int | None
+    tbr: float | None
+    vbr: float | None
+    abr: float | None
+    asr: int | None
+    format_note: str | None
+    quality: float | None
+    protocol: str | None
+    language: str | None
+    dynamic_range: str | None
+
+
+class Thumbnail(msgspec.Struct, frozen=True):
+    """A picture of an item."""
+
+    url: str
+    id: str | None
+    width: int | None
+    height: int | None
+
+
+Tracks = dict[str, tuple[str, ...]]
+"""The formats that there are for each language."""
+
+
+class Probed(Report, frozen=True, tag="probed"):
+    """What an item can be had as, from the worst to the best; `chosen` are the formats of a plain download.
+
+    `many` is set for a list of more than one item, of which all else is empty.
+    """
+
+    formats: tuple[Format, ...] = ()
+    chosen: str | None = None
+    thumbnails: tuple[Thumbnail, ...] = ()
+    subtitles: Tracks = {}
+    automatic_captions: Tracks = {}
+    many: About | None = None
+
+
+class Told(Report, frozen=True, tag="told"):
+    """A piece of the JSON of all that yt-dlp knows of an item; for `left_out` there was no room."""
+
+    text: str
+    left_out: tuple[str, ...] = ()
 
 
 class Finished(Report, frozen=True, tag="finished"):
@@ -96,7 +183,7 @@ class Finished(Report, frozen=True, tag="finished"):
     main: str | None = None
 
 
-AnyReport = Tick | Extracted | Entered | Said | Listed | Finished
+AnyReport = Tick | Extracted | Entered | Said | Listed | Probed | Told | Finished
 
 
 class Ended(msgspec.Struct, frozen=True):

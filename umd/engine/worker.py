@@ -18,7 +18,7 @@ from umd.domain.events import Fault
 from umd.domain.faults import fault
 from umd.engine import child, faults, params
 from umd.engine.config import EngineConfig
-from umd.engine.protocol import Assignment, Download, Entered, Finished, Listing
+from umd.engine.protocol import Assignment, Download, Entered, Finished, Listing, Probe
 from umd.engine.reports import Reporter
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -82,6 +82,8 @@ def _attempt(
                 return _download(assignment, config, reporter, make_loader, limit)
             case Listing(items_max):
                 return _list(assignment.url, items_max, reporter, make_loader)
+            case Probe() as task:
+                return _probe(assignment, task, reporter, make_loader, limit)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the worker's edge: extractors and plugins raise anything
@@ -114,6 +116,19 @@ def _list(url: str, items_max: int, reporter: Reporter, make_loader: LoaderMaker
 
     for page in listing.pages(make_loader(), url, items_max):
         reporter.send(page)
+    return Finished()
+
+
+def _probe(
+    assignment: Assignment, task: Probe, reporter: Reporter, make_loader: LoaderMaker, limit: int
+) -> Finished:
+    # It imports yt-dlp, as the loader does.
+    from umd.engine import probing
+
+    loader = make_loader()
+    loader.prefer(params.plan(assignment.options, limit))
+    for report in probing.reports(loader, assignment.url, raw=task.raw):
+        reporter.send(report)
     return Finished()
 
 
