@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 
 from umd import __version__
-from umd.api import batch_views, cookies, deliveries, health, log, stats, token, views
+from umd.api import batch_views, cookies, deliveries, health, log, probe_views, stats, token, views
 from umd.api.context import Check
 from umd.api.download import DeletionRequest
 from umd.api.problems import MEANINGS, Problem
@@ -20,6 +20,7 @@ from umd.domain.options import (
     DownloadRequest,
     PlaylistDownloadRequest,
 )
+from umd.engine.protocol import Format
 from umd.log.show import LogRow
 
 AT: Micros = 1_790_000_000 * SECOND
@@ -114,6 +115,93 @@ _batch_job = batch_views.BatchJob(
     _job_shown.completed_at,
 )
 
+_format = Format(
+    format_id="22",
+    ext="mp4",
+    container=None,
+    resolution="1280x720",
+    width=1280,
+    height=720,
+    fps=25.0,
+    vcodec="avc1.42c01f",
+    acodec="mp4a.40.2",
+    filesize=1_048_576,
+    filesize_approx=None,
+    tbr=948.0,
+    vbr=None,
+    abr=None,
+    asr=44_100,
+    format_note="720p",
+    quality=None,
+    protocol="https",
+    language=None,
+    dynamic_range="SDR",
+)
+_formats = probe_views.FormatsResponse(
+    url=URL,
+    title="A video",
+    duration=12.5,
+    thumbnail=None,
+    formats=probe_views.Formats([_format], [], []),
+    best_video_format=None,
+    best_audio_format=None,
+    recommended_format="22",
+    subtitles={"en": ("vtt",)},
+    automatic_captions={},
+    extractor="generic",
+)
+_metadata = probe_views.MetadataResponse(
+    url=URL,
+    metadata=Metadata("video", "A video", "generic", URL, duration=12.5),
+    thumbnails=(),
+    formats_available=1,
+    is_playlist=False,
+    playlist_count=None,
+    subtitles_available=probe_views.Available(["en"], []),
+    extractor="generic",
+    extracted_at=_NOW,
+    info=None,
+    info_left_out=(),
+)
+_item = probe_views.PreviewItem("video", "A video", URL, 12.5, 98_765, "Ada", "20260921", None, 1)
+_preview = probe_views.PlaylistPreviewResponse(
+    url="https://example.com/playlist",
+    playlist_id="playlist",
+    title="A playlist",
+    uploader="Ada",
+    uploader_id="@ada",
+    description=None,
+    total_items=1,
+    items=[_item],
+    page=1,
+    page_size=20,
+    total_pages=1,
+    has_next=False,
+    has_previous=False,
+    extractor="generic",
+)
+_channel = probe_views.ChannelInfoResponse(
+    url="https://example.com/channel",
+    channel_id="channel",
+    channel_name="A channel",
+    title="A channel",
+    uploader="Ada",
+    uploader_id="@ada",
+    description=None,
+    subscriber_count=12_345,
+    video_count=1,
+    filtered_video_count=1,
+    unknown_video_count=0,
+    videos=[_item],
+    filters_applied={"min_duration": 10},
+    page=1,
+    page_size=20,
+    total_pages=1,
+    has_next=False,
+    has_previous=False,
+    extractor="generic",
+)
+
 EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
     DownloadRequest: {"url": URL, "quality": "1080p", "priority": 5},
     BatchDownloadRequest: {"urls": [URL, f"{BASE}/other.mp4"], "concurrent_limit": 2},
@@ -129,6 +217,10 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
             _job_shown,
             views.DownloadList([_job_shown], None),
             _batch,
+            _formats,
+            _metadata,
+            _preview,
+            _channel,
             batch_views.BatchDownloadResponse(**msgspec.structs.asdict(_batch), jobs=[_batch_job]),
             batch_views.BatchList([_batch], None),
             views.LogsResponse(
