@@ -60,7 +60,7 @@ async def stats(request: web.Request) -> web.Response:
         total_bytes_downloaded=totals.downloaded_bytes,
         storage_used_bytes=totals.stored_bytes,
         storage_available_bytes=space.free_bytes,
-        storage_quota_bytes=0,
+        storage_quota_bytes=context.settings.storage_quota_bytes,
         events_total=totals.events.total(),
         last_position=context.log.head,
         errors_by_code=dict(sorted(totals.errors.items())),
