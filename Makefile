@@ -46,8 +46,8 @@ format: $(DEV) ## Format the code and mend what the linter can
 bench: $(DEV) $(FFMPEG) ## Measure
 	$(PY) -m scripts.bench $(ARGS)
 
-soak: $(DEV) $(FFMPEG) ## Run the tests that take minutes
-	$(PY) -m pytest -m soak $(ARGS)
+soak: $(DEV) $(FFMPEG) ## Run the tests that take minutes or an hour
+	$(PY) -m pytest -m soak -o faulthandler_timeout=7200 $(ARGS)
 
 # Needs root, buildah and mmdebstrap. Exit code 77 says that it was skipped: that is no pass.
 image-check: ## Build the image and start it, without a container engine

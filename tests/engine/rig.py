@@ -56,12 +56,12 @@ class Run:
         self.reports: list[AnyReport] = []
         self.at: list[float] = []
         self._changed = asyncio.Event()
-        self._following = asyncio.create_task(self._follow())
+        self.following = asyncio.create_task(self._follow())
 
     async def ended(self) -> Ended:
         """When the stream of reports and the child have ended."""
         async with asyncio.timeout(WAIT_SEC):
-            await self._following
+            await self.following
             return await self.attempt.wait()
 
     async def told(self, look: Callable[[AnyReport], bool]) -> AnyReport:
@@ -71,7 +71,7 @@ class Run:
                 found = next((one for one in self.reports if look(one)), None)
                 if found is not None:
                     return found
-                assert not self._following.done(), f"it ended without: {self.reports[-3:]}"
+                assert not self.following.done(), f"it ended without: {self.reports[-3:]}"
                 self._changed.clear()
                 await self._changed.wait()
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.engine.rig import Rig
+from tests.engine.rig import WAIT_SEC, Rig
 from tests.site import Site
 from umd.domain.faults import blame
 
@@ -24,6 +24,8 @@ SOURCES = (
 )
 ATTEMPTS = 500
 AT_ONCE = 10
+HOUR_SEC = 3_600
+PAUSE_SEC = 5
 
 
 async def test_every_request_comes_from_the_proxy(forking: Rig) -> None:
@@ -88,7 +90,41 @@ async def test_nothing_is_left_of_500_attempts(site: Site, tmp_path: Path) -> No
         await asyncio.gather(*(attempt(number) for number in range(ATTEMPTS)))
 
         assert rig.egress.passages == 0
-        assert all(after <= now for after, now in zip(counted(), before, strict=True)), (before, counted())
+        await nothing_more_than(before)
+
+
+@pytest.mark.soak
+async def test_nothing_is_left_of_a_stream_of_an_hour(site: Site, tmp_path: Path) -> None:
+    """Meanwhile others begin and are cancelled, and one worker reads more slowly than its site sends."""
+    size = site.media.size("50mb")
+    async with Rig(site, tmp_path, "fork") as rig:
+        await rig.download("/media/50mb/warm.mp4")  # the site keeps it open
+        before = counted()
+        slow = await rig.begin("/media/50mb/slow-reader.mp4", limit_rate=size // (2 * HOUR_SEC))
+        hour = await rig.begin(f"/media/50mb/hour.mp4?rate={size // HOUR_SEC}")
+        cancelled = 0
+        while not hour.following.done():
+            run = await rig.begin(f"/media/50mb/passing-{cancelled}.mp4?rate=500000")
+            await run.entered("downloading")
+            await run.attempt.stop()
+            await run.ended()
+            await asyncio.wait([hour.following], timeout=PAUSE_SEC)
+            cancelled += 1
+        await slow.attempt.stop()
+        await hour.ended()
+        await slow.ended()
+
+        assert hour.main.stat().st_size == size
+        assert cancelled > HOUR_SEC // (2 * PAUSE_SEC)
+        assert rig.egress.passages == 0
+        await nothing_more_than(before)
+
+
+async def nothing_more_than(before: tuple[int, ...]) -> None:
+    """Wait for the site's own ends of connections, which live in this process too and tell of no end."""
+    async with asyncio.timeout(WAIT_SEC):
+        while any(after > now for after, now in zip(counted(), before, strict=True)):  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
 
 
 def counted() -> tuple[int, int, int, int]:

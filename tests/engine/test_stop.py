@@ -162,7 +162,7 @@ async def test_a_stop_may_be_repeated_and_come_after_the_end(rig: Rig) -> None:
 
 async def test_a_child_that_nobody_listens_to_can_be_stopped(forking: Rig) -> None:
     run = await forking.begin("/media/50mb/unheard.mp4?rate=500000")
-    run._following.cancel()
+    run.following.cancel()
     await forking.site.wait_bytes("/media/50mb/unheard.mp4", 100_000)
 
     assert (await run.attempt.stop()).status in (130, -signal.SIGINT, -signal.SIGTERM)
