@@ -316,7 +316,9 @@ class App:
         self._admission = Admission(
             self._settings, self._clock, self._jobs, self._space, self._crew.start_job
         )
-        errands = Errands(self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard)
+        errands = Errands(
+            self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard, self._jar
+        )
         office = BatchOffice(
             self._dispatcher,
             self._batches,
@@ -330,6 +332,9 @@ class App:
         prober = EngineProber(errands, timeout_sec)
         self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec)
         self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
+
+    def _jar(self, cookies_id: str, owner: str) -> str:
+        return self._cookies.text(cookies_id, owner, self._clock.now())
 
     async def _start_serving(self) -> None:
         """Listen before anybody acts, so that the server outlives the actors when the service stops."""

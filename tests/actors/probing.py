@@ -27,7 +27,7 @@ class ScriptedProber:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def item(self, url: str, cookies_id: str | None, *, raw: bool) -> Item:
+    async def item(self, url: str, cookies_id: str | None, owner: str, *, raw: bool) -> Item:
         self._begin(url)
         try:
             await self.gate.wait()
@@ -36,7 +36,9 @@ class ScriptedProber:
         finally:
             self.at_work -= 1
 
-    async def listing(self, url: str, cookies_id: str | None, items_max: int) -> AsyncGenerator[Listed, None]:
+    async def listing(
+        self, url: str, cookies_id: str | None, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         self._begin(url)
         try:
             for first in range(0, self.items, self.page_items):

@@ -45,10 +45,12 @@ _log = structlog.get_logger(__name__)
 class Prober(Protocol):
     """Asks a site. A call that is cancelled leaves nothing behind."""
 
-    async def item(self, url: str, cookies_id: str | None, *, raw: bool) -> Item:
+    async def item(self, url: str, cookies_id: str | None, owner: str, *, raw: bool) -> Item:
         """All about one item. Raises `ListingFailed`."""
 
-    def listing(self, url: str, cookies_id: str | None, items_max: int) -> AsyncGenerator[Listed, None]:
+    def listing(
+        self, url: str, cookies_id: str | None, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         """A list, page by page. Raises `ListingFailed`. Closed where it is not read to its end."""
 
 
@@ -217,12 +219,13 @@ class Probes:
             raise QueueFull("Too many sites are being asked at the moment.") from None
 
     async def _read_item(self, question: Question, reading: Reading) -> None:
-        item = await self._prober.item(question.url, question.cookies_id, raw=question.what == "raw")
+        is_raw = question.what == "raw"
+        item = await self._prober.item(question.url, question.cookies_id, question.owner, raw=is_raw)
         reading.item = msgspec.msgpack.encode(_Kept.of(item))
 
     async def _read_list(self, question: Question, reading: Reading) -> None:
         catalogue = reading.catalogue
-        pages = self._prober.listing(question.url, question.cookies_id, LISTED_MAX)
+        pages = self._prober.listing(question.url, question.cookies_id, question.owner, LISTED_MAX)
         async with aclosing(pages):
             async for page in pages:
                 catalogue.add(page)

@@ -100,11 +100,17 @@ async def channel(request: web.Request) -> web.Response:
 
 
 def _asked(request: web.Request, context: Context, into: type[Q]) -> Q:
-    """The query, of an address that may be asked. Raises `HttpRefusal` and `NotAllowed`."""
+    """The query, of an address that may be asked, with a jar of the caller's own.
+
+    The jar is looked for each time: what was learnt with it is not shown any more when it is gone. Raises
+    `HttpRefusal`, `NotAllowed` and `NotFound`.
+    """
     query = read_query(request, into)
     if (problem := urls.problem(query.url)) is not None:
         raise HttpRefusal("invalid_query", f"url: {problem}")
     destinations.check_site(context.rules, query.url)
+    if query.cookies_id is not None:
+        context.cookies.check(query.cookies_id, caller(request).name, context.clock.now())
     return query
 
 

@@ -88,7 +88,13 @@ _SHOWN_AS: Mapping[type[UmdError], str] = MappingProxyType(
 """Errors whose own code says nothing to a client. After `LogFailed` the process ends, to replay the log."""
 
 _OF_A_SITE: Mapping[str, int] = MappingProxyType(
-    {"network": 502, "upstream_error": 502, "worker_crashed": 502, "storage_full": 507}
+    {
+        "cookies_not_found": 404,
+        "network": 502,
+        "upstream_error": 502,
+        "worker_crashed": 502,
+        "storage_full": 507,
+    }
 )
 """What is not the site's refusal (422) of an item: `umd.domain.faults` has all the codes."""
 
