@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.actors.probing import ScriptedProber
@@ -18,8 +19,6 @@ from umd.domain.faults import fault
 from umd.domain.options import ChannelDownloadRequest
 from umd.engine.protocol import Listed
 from umd.errors import (
-    AddressNotAllowed,
-    DomainNotAllowed,
     ExtractionFailed,
     QueueFull,
     ShuttingDown,
@@ -144,23 +143,18 @@ async def test_a_site_that_does_not_answer_is_given_up_and_one_that_waited_is_to
         assert it.prober.at_work == 0
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("private", ExtractionFailed),
-        ("address_not_allowed", AddressNotAllowed),
-        ("domain_not_allowed", DomainNotAllowed),
-    ],
-)
-async def test_a_refusal_reaches_all_and_is_not_kept(code: str, kind: type[Exception]) -> None:
+async def test_a_refusal_reaches_all_with_what_it_tells_and_is_not_kept() -> None:
     async with desk() as it:
         asking = await held(it, it.probes.item(ITEM), it.probes.item(ITEM))
-        it.prober.error = fault(code, "No.")
+        it.prober.error = refusal = fault("rate_limited_by_site", "No.", retry_after_sec=7)
         it.prober.gate.set()
         errors = await asyncio.gather(*asking, return_exceptions=True)
         it.prober.error = None
 
-        assert [(type(error), str(error)) for error in errors] == [(kind, "No.")] * 2
+        for error in errors:
+            assert isinstance(error, ExtractionFailed)
+            told = (error.code, str(error), error.retryable, error.hint, error.retry_after_sec)
+            assert told == msgspec.structs.astuple(refusal)[:5]
         assert (await it.probes.item(ITEM))[0].metadata == METADATA
 
 

@@ -8,7 +8,7 @@ import pytest
 
 from tests.api.world import COOKIE_KEY, JAR, URL, World, is_problem, until
 from umd.clock import SECOND
-from umd.domain.faults import RETRYABLE, fault
+from umd.domain.faults import KINDS, fault
 from umd.settings import Settings
 
 PATHS = ("/formats", "/metadata", "/playlist/preview", "/channel/info")
@@ -63,22 +63,22 @@ async def test_a_place_that_may_not_be_asked_is_refused_at_the_door(tmp_path: Pa
         assert world.prober.asked == []
 
 
-@pytest.mark.parametrize("code", sorted(RETRYABLE))
+@pytest.mark.parametrize("code", sorted(KINDS))
 async def test_why_a_site_does_not_tell_is_a_problem_with_its_code(world: World, code: str) -> None:
-    world.prober.error = fault(code, "Because.")
+    world.prober.error = fault(code, "Because.", retry_after_sec=77)
     answer = await world.get(ask("/metadata"))
-    refusals = {"address_not_allowed": 403, "domain_not_allowed": 403}
-    failures = {
+    statuses = {
+        "address_not_allowed": 403,
+        "domain_not_allowed": 403,
         "cookies_not_found": 404,
-        "network": 502,
         "upstream_error": 502,
-        "worker_crashed": 502,
         "storage_full": 507,
     }
 
-    assert is_problem(answer, code, (refusals | failures).get(code, 422))
-    assert answer.json["detail"] == "Because."
-    assert code in refusals or answer.json["retryable"] is RETRYABLE[code]
+    assert is_problem(answer, code, statuses.get(code, 422))
+    assert (answer.json["detail"], answer.json["hint"]) == ("Because.", KINDS[code].hint)
+    assert answer.json["retryable"] is KINDS[code].retryable
+    assert (answer.json["retry_after"], answer.headers["Retry-After"]) == (77, "77")
 
 
 @pytest.mark.parametrize("path", PATHS)

@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.service import Json, Service, running
 from tests.site import Site
+from umd.domain.faults import KINDS
 
 REFUSED = {
     "private": "private",
@@ -252,20 +253,23 @@ async def test_a_refusal_is_422_with_its_code(service: Service, site: Site, kind
     answer = await ask(service, "metadata", site.url(f"/site/{kind}/no"), 422)
 
     assert answer["code"] == REFUSED[kind]
-    assert "retryable" in answer
+    assert (answer["retryable"], answer["hint"]) == KINDS[REFUSED[kind]][:2]
+    assert answer.get("retry_after") == (7 if kind == "ratelimited" else None)
 
 
 @pytest.mark.parametrize(
-    ("path", "code"),
+    ("path", "code", "status"),
     [
-        ("/site/broken/x", "upstream_error"),
-        ("/site/down/x", "upstream_error"),
-        ("/site/segfault/x", "worker_crashed"),
+        ("/site/broken/x", "upstream_error", 502),
+        ("/site/down/x", "upstream_error", 502),
+        ("/site/segfault/x", "worker_crashed", 422),
     ],
 )
-async def test_a_site_that_fails_is_502(service: Service, site: Site, path: str, code: str) -> None:
+async def test_a_site_that_fails_is_told_from_one_that_refuses(
+    service: Service, site: Site, path: str, code: str, status: int
+) -> None:
     for probe in ("metadata", "formats"):
-        assert (await ask(service, probe, site.url(path), 502))["code"] == code
+        assert (await ask(service, probe, site.url(path), status))["code"] == code
 
 
 @pytest.mark.parametrize("probe", ["formats", "metadata", "playlist/preview", "channel/info"])

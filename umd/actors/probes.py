@@ -20,8 +20,6 @@ from umd.domain.faults import fault
 from umd.engine.prober import Item
 from umd.engine.protocol import Listed, ListingFailed
 from umd.errors import (
-    AddressNotAllowed,
-    DomainNotAllowed,
     ExtractionFailed,
     QueueFull,
     ShuttingDown,
@@ -116,7 +114,7 @@ class Probes:
     async def item(self, question: Question) -> tuple[Item, int]:
         """One item, and the seconds since the site was asked.
 
-        Raises `ExtractionFailed`, `NotAllowed`, `UpstreamTimeout` and `QueueFull`, as `listing` does.
+        Raises `ExtractionFailed`, `UpstreamTimeout` and `QueueFull`, as `listing` does.
         """
         reading = await self._read(question, lambda _: False)
         return msgspec.msgpack.decode(reading.item or b"", type=_Kept).item(), self._age(reading)
@@ -189,12 +187,12 @@ class Probes:
             reading.ended_at = self._clock.now()
             self._keep(question, reading)
         except ListingFailed as failed:
-            reading.error = _error_of(failed.fault)
+            reading.error = failure(failed.fault)
         except UmdError as error:
             reading.error = error
         except Exception as error:  # noqa: BLE001  # the edge of a reading: those who wait have to hear of it
             _log.error("probe.bug", exc_info=error)
-            reading.error = _error_of(fault("internal", "The service failed on this address."))
+            reading.error = failure(fault("internal", "The service failed on this address."))
 
     def _settle(self, question: Question, reading: Reading, task: asyncio.Task[None]) -> None:
         """Let those who wait know of the end, also of one that came before the beginning."""
@@ -267,8 +265,12 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(item, info=None if self.info is None else msgspec.Raw(self.info))
 
 
-def _error_of(failed: Fault) -> UmdError:
-    for refusal in (AddressNotAllowed, DomainNotAllowed):
-        if failed.code == refusal.code:
-            return refusal(failed.message)
-    return ExtractionFailed(failed.code, failed.message, retryable=failed.retryable)
+def failure(failed: Fault) -> ExtractionFailed:
+    """The fault of a child that was asked, as an error for the one who asks."""
+    return ExtractionFailed(
+        failed.code,
+        failed.message,
+        retryable=failed.retryable,
+        hint=failed.hint,
+        retry_after_sec=failed.retry_after_sec,
+    )

@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from umd.actors.probes import Question, Reading
+from umd.actors.probes import Question, Reading, failure
 from umd.api import answers, probe_views
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
@@ -13,8 +13,9 @@ from umd.api.decoding import read_query
 from umd.api.problems import HttpRefusal
 from umd.clock import SECOND, rfc3339
 from umd.domain import batch_validation, destinations, urls
+from umd.domain.faults import fault
 from umd.domain.options import ChannelDownloadRequest, Count, Date, SortField, SortOrder, Url
-from umd.errors import ExtractionFailed, InvalidInput
+from umd.errors import InvalidInput
 
 PAGE_MAX = 1_000_000
 A_LIST = "This address is a list of several items; GET /api/v1/playlist/preview shows them."
@@ -64,7 +65,7 @@ async def formats(request: web.Request) -> web.Response:
     query = _asked(request, context, ProbeQuery)
     item, age = await context.probes.item(Question("item", query.url, caller(request).name, query.cookies_id))
     if item.probed.many is not None:
-        raise ExtractionFailed("unsupported_url", A_LIST, retryable=False)
+        raise failure(fault("unsupported_url", A_LIST))
     return _answer(probe_views.formats(query.url, item), age)
 
 
