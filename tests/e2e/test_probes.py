@@ -199,14 +199,19 @@ async def test_a_channel_is_filtered_and_sorted(service: Service, site: Site) ->
     }
 
 
-async def test_what_a_list_does_not_tell_passes_no_filter_and_is_counted(
-    service: Service, site: Site
-) -> None:
-    url = site.url("/site/channel/terse", n=12, bare=1)
-    answer = await ask(service, "channel/info", url, min_views=1)
+async def test_what_a_list_does_not_tell_is_looked_up_once_for_a_filter(service: Service, site: Site) -> None:
+    url = site.url("/site/channel/terse", n=4, bare=1, fault="2:private")
+    pages = [await ask(service, "channel/info", url, min_views=0, page_size=2, page=page) for page in (1, 2)]
+    none = await ask(service, "channel/info", url, min_views=23_758)
+    plain = await ask(service, "channel/info", url)
 
-    assert (answer["video_count"], answer["filtered_video_count"], answer["videos"]) == (12, 0, [])
-    assert answer["unknown_video_count"] == 12
+    assert [one["id"][-1] for page in pages for one in page["videos"]] == ["0", "2", "3"]
+    assert [one["view_count"] for page in pages for one in page["videos"]] == [0, 15_838, 23_757]
+    for page in pages:
+        assert (page["video_count"], page["filtered_video_count"], page["unknown_video_count"]) == (4, 3, 1)
+    assert (none["videos"], none["unknown_video_count"]) == ([], 1)
+    assert plain["filtered_video_count"] == 4
+    assert len(site.requests_for("/site/api/*/terse-0*")) == 4
 
 
 async def test_a_hundred_equal_requests_make_one_extraction(service: Service, site: Site) -> None:

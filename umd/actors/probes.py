@@ -7,16 +7,19 @@ a minute after its end, gets it too. It is cancelled when the last one who waits
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from itertools import islice
 from typing import Literal, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from umd.actors.catalogue import Catalogue
 from umd.clock import SECOND, Clock, Micros
-from umd.domain.events import Fault
+from umd.domain.events import Fault, ListedItem
 from umd.domain.faults import fault
+from umd.domain.options import ChannelDownloadRequest
 from umd.engine.prober import Item
 from umd.engine.protocol import Listed, ListingFailed
 from umd.errors import (
@@ -36,6 +39,9 @@ WAITING_MAX = 32
 LISTED_MAX = 50_000
 """As for a batch: items that are read of a list, however long it says that it is."""
 LIST_BYTES_MAX = 33_554_432
+LOOKUPS_MAX = 50
+"""Items of a channel that are asked for one by one, because its list does not tell what a filter needs."""
+LOOKUPS_AT_ONCE = 4
 
 _log = structlog.get_logger(__name__)
 
@@ -55,7 +61,7 @@ class Prober(Protocol):
 class Question(msgspec.Struct, frozen=True):
     """What is asked, and for whom: what one may see with his cookies is not another's to see."""
 
-    what: Literal["item", "raw", "list"]
+    what: Literal["item", "raw", "list", "entry"]
     url: str
     owner: str
     cookies_id: str | None = None
@@ -126,6 +132,17 @@ class Probes:
         )
         return reading, self._age(reading)
 
+    async def channel(self, question: Question, wanted: ChannelDownloadRequest) -> tuple[Reading, int]:
+        """A whole list, with what it does not tell and the filters or the sort need.
+
+        Its items are asked for one by one then, as far as `LOOKUPS_MAX` and the time of one more question go.
+        """
+        reading, age = await self.listing(question, None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_sec):
+                await self._complete(question, reading.catalogue, wanted)
+        return reading, age
+
     async def stop(self) -> None:
         """No reading is under way on return, and none begins any more. May be repeated."""
         self._stopped = True
@@ -145,6 +162,28 @@ class Probes:
         finally:
             reading.waiting -= 1
         return reading
+
+    async def _complete(
+        self, question: Question, catalogue: Catalogue, wanted: ChannelDownloadRequest
+    ) -> None:
+        lacking = iter(catalogue.lacking(wanted, LOOKUPS_MAX))
+        while places := list(islice(lacking, LOOKUPS_AT_ONCE)):
+            entries = [replace(question, what="entry", url=item.url) for item in catalogue.pick(places)]
+            pages = await asyncio.gather(*map(self._entry, entries))
+            for place, page in zip(places, pages, strict=True):
+                catalogue.learn(place, page)
+
+    async def _entry(self, question: Question) -> ListedItem | None:
+        """An item of a list as its own page tells of it; None where that cannot be had."""
+        try:
+            reading = await self._read(question, lambda found: found.catalogue.count > 0)
+        except ExtractionFailed as failed:
+            if failed.code == "cookies_not_found":
+                raise
+            return None
+        except UpstreamTimeout:
+            return None
+        return next(reading.catalogue.items(), None)
 
     def _age(self, reading: Reading) -> int:
         if reading.ended_at is None:
@@ -185,7 +224,8 @@ class Probes:
         try:
             await self._in_time(question, reading)
             reading.ended_at = self._clock.now()
-            self._keep(question, reading)
+            if question.what != "entry":  # its list keeps what is of use of it
+                self._keep(question, reading)
         except ListingFailed as failed:
             reading.error = failure(failed.fault)
         except UmdError as error:
@@ -208,7 +248,8 @@ class Probes:
         try:
             async with asyncio.timeout(self._timeout_sec), self._slots:
                 began = True
-                await (self._read_list if question.what == "list" else self._read_item)(question, reading)
+                is_list = question.what in ("list", "entry")
+                await (self._read_list if is_list else self._read_item)(question, reading)
         except TimeoutError:
             if began:
                 raise UpstreamTimeout(
@@ -223,7 +264,8 @@ class Probes:
 
     async def _read_list(self, question: Question, reading: Reading) -> None:
         catalogue = reading.catalogue
-        pages = self._prober.listing(question.url, question.cookies_id, question.owner, LISTED_MAX)
+        items_max = 1 if question.what == "entry" else LISTED_MAX
+        pages = self._prober.listing(question.url, question.cookies_id, question.owner, items_max)
         async with aclosing(pages):
             async for page in pages:
                 catalogue.add(page)

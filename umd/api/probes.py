@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from umd.actors.probes import Question, Reading, failure
+from umd.actors.probes import Question, failure
 from umd.api import answers, probe_views
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
@@ -84,17 +84,19 @@ async def preview(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     query = _asked(request, context, PreviewQuery)
     page = probe_views.Page(query.page, query.page_size)
+    question = Question("list", query.url, caller(request).name, query.cookies_id)
     # One more than is shown tells whether there is a next page.
-    reading, age = await _list(request, query, page.end + 1)
+    reading, age = await context.probes.listing(question, page.end + 1)
     return _answer(probe_views.preview(query.url, reading.catalogue, page, is_whole=reading.is_whole), age)
 
 
 async def channel(request: web.Request) -> web.Response:
-    """A page of a channel's videos, filtered and sorted: the whole list has to be read for it."""
+    """A page of a channel's videos, filtered and sorted: the whole list has to be read for it, and more."""
     context = request.app[CONTEXT]
     query = _asked(request, context, ChannelQuery)
     wanted = _as_download(query, context)
-    reading, age = await _list(request, query, None)
+    question = Question("list", query.url, caller(request).name, query.cookies_id)
+    reading, age = await context.probes.channel(question, wanted)
     page = probe_views.Page(query.page, query.page_size)
     chosen = reading.catalogue.chosen(wanted)
     return _answer(probe_views.channel(query.url, reading.catalogue, page, chosen, _filters(query)), age)
@@ -113,11 +115,6 @@ def _asked(request: web.Request, context: Context, into: type[Q]) -> Q:
     if query.cookies_id is not None:
         context.cookies.check(query.cookies_id, caller(request).name, context.clock.now())
     return query
-
-
-async def _list(request: web.Request, query: ProbeQuery, count: int | None) -> tuple[Reading, int]:
-    probes = request.app[CONTEXT].probes
-    return await probes.listing(Question("list", query.url, caller(request).name, query.cookies_id), count)
 
 
 def _as_download(query: ChannelQuery, context: Context) -> ChannelDownloadRequest:
