@@ -24,6 +24,7 @@ from umd.actors.notifier import Notifier, Terms
 from umd.actors.probes import Probes
 from umd.actors.recovery import recover
 from umd.actors.space import Space
+from umd.actors.subjects import Subjects
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
 from umd.api.checks import Checks, Parts
@@ -383,9 +384,8 @@ class App:
         return Checks(parts)
 
     def _start_actors(self) -> None:
-        notifier = Notifier(
-            self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
-        )
+        subjects = Subjects(self._dispatcher, self._jobs, self._batches)
+        notifier = Notifier(subjects, self._clock, self._poster, self._vault, self._webhook_terms)
         for follower in (
             self._admission.apply,
             self._crew.apply,
