@@ -19,6 +19,7 @@ from umd.actors.batch_crew import BatchCrew
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
 from umd.actors.expansion import BatchOffice
+from umd.actors.jars import Jars
 from umd.actors.job import Workshop
 from umd.actors.notifier import Notifier, Terms
 from umd.actors.probes import Probes
@@ -149,6 +150,7 @@ class App:
         self._volume = Volume(settings.root, overwrites=settings.overwrite_deleted)
         self._vault = Vault.of(settings.cookie_key)
         self._cookies = CookieStore(settings.root, self._vault)
+        self._jars = Jars(self._cookies, self._clock)
         self._counts = Counts(self._clock)
         self._log = SqliteLog(
             settings.root / "log",
@@ -311,14 +313,14 @@ class App:
             self._live,
             self._clock,
             self._settings.stall_timeout_sec,
-            self._cookies,
+            self._jars,
         )
         self._crew = Crew(self._workshop, self._workers)
         self._admission = Admission(
             self._settings, self._clock, self._jobs, self._space, self._crew.start_job
         )
         errands = Errands(
-            self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard, self._jar
+            self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard, self._jars
         )
         office = BatchOffice(
             self._dispatcher,
@@ -333,9 +335,6 @@ class App:
         prober = EngineProber(errands, timeout_sec)
         self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec)
         self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
-
-    def _jar(self, cookies_id: str, owner: str) -> str:
-        return self._cookies.text(cookies_id, owner, self._clock.now())
 
     async def _start_serving(self) -> None:
         """Listen before anybody acts, so that the server outlives the actors when the service stops."""

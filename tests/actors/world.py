@@ -15,6 +15,7 @@ from umd.actors.batch_crew import BatchCrew
 from umd.actors.cleanup import Cleanup
 from umd.actors.crew import Crew
 from umd.actors.expansion import BatchOffice
+from umd.actors.jars import Jars
 from umd.actors.job import Workshop
 from umd.actors.recovery import recover
 from umd.actors.space import Space
@@ -242,7 +243,7 @@ class World:
             self.live,
             self.clock,
             self.settings.stall_timeout_sec,
-            self.cookies,
+            Jars(self.cookies, self.clock),
         )
         self.fatal: list[BaseException] = []
         self.supervisor = Supervisor("jobs", self.fatal.append)

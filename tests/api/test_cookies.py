@@ -47,7 +47,8 @@ async def test_a_jar_may_come_as_a_file(world: World) -> None:
         ({"name": "mine", "file": "x" * 70_000}, "body_too_large", 413),
         ({"name": "mine", "file": JAR, "more": "1"}, "validation_error", 422),
         ({"file": JAR}, "validation_error", 422),
-        ({"name": "mine", "a": "", "b": "", "c": "", "d": ""}, "malformed_request", 400),
+        ({"name": "mine", "file": JAR, "update": "yes"}, "validation_error", 422),
+        ({"name": "mine", "a": "", "b": "", "c": "", "d": "", "e": ""}, "malformed_request", 400),
     ],
 )
 async def test_a_form_is_taken_strictly(world: World, fields: dict[str, str], code: str, status: int) -> None:

@@ -6,12 +6,13 @@ import aiohttp
 
 from tests.api.world import COOKIE_KEY
 from tests.e2e.service import Json, Service, running
+from tests.e2e.test_canaries import files
 from tests.site import Site
-from tests.site.api import SESSION_COOKIE, session_jar
+from tests.site.api import FRESH, SESSION_COOKIE, session_jar
 
 
-async def stored(service: Service, jar: str | None = None) -> str:
-    form = aiohttp.FormData({"name": "mine"})
+async def stored(service: Service, jar: str | None = None, **fields: str) -> str:
+    form = aiohttp.FormData({"name": "mine", **fields})
     form.add_field("file", (jar or session_jar()).encode(), filename="cookies.txt")
     return str((await service.call("POST", "auth/cookies", 201, data=form))["cookie_id"])
 
@@ -75,6 +76,28 @@ async def test_the_same_jar_opens_what_is_probed_listed_and_downloaded(tmp_path:
         await service.call("POST", f"batch/{failed['batch_id']}/retry", 202)
         retried = await ended(service, failed["batch_id"])
         assert gone["code"] == retried["error"]["code"] == "cookies_not_found"
+
+
+async def test_what_a_site_changes_is_kept_by_the_jar_that_asks_for_it(tmp_path: Path, site: Site) -> None:
+    async with running(tmp_path, cookie_key=COOKIE_KEY) as service:
+        asks, does_not = [await stored(service, update=flag) for flag in ("true", "false")]
+        sets, wants = site.url("/site/cookie/new?sets=factor"), site.url("/site/cookie/second?wants=factor")
+        for jar_id in (asks, does_not):
+            assert (await service.download(sets, cookies_id=jar_id))["status"] == "completed"
+        await service.kill()
+        await service.start()
+        opened = await service.download(wants, cookies_id=asks, retries=0)
+        refused = await service.download(wants, cookies_id=does_not, retries=0)
+        shown = [await service.call("GET", f"auth/cookies/{jar_id}") for jar_id in (asks, does_not)]
+
+        assert (opened["status"], refused["error"]["code"]) == ("completed", "login_required")
+        assert [(jar["update"], jar["updated_at"] is not None) for jar in shown] == [
+            (True, True),
+            (False, False),
+        ]
+        assert FRESH not in str(service.lines)
+    plain = [str(path) for path in files(tmp_path) if FRESH.encode() in path.read_bytes()]
+    assert plain == []
 
 
 async def whole(service: Service, path: str, **request: object) -> Json:

@@ -16,7 +16,9 @@ import msgspec
 import psutil
 
 from tests.site import PLUGINS, Site
+from tests.site.api import session_jar
 from umd.domain.addresses import Address
+from umd.domain.cookies import Copy
 from umd.domain.destinations import rules_of
 from umd.domain.events import Fault, Metadata, Progress
 from umd.domain.options import DownloadRequest
@@ -39,6 +41,7 @@ from umd.engine.protocol import (
     Tick,
 )
 from umd.engine.sandbox import Level
+from umd.errors import NotFound
 from umd.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -269,6 +272,26 @@ class Calls:
         finally:
             os.close(pipe)
         return self._pids[name]
+
+
+class OneJar:
+    """The one jar that its owner has, with the site's session; notes what came back."""
+
+    def __init__(self, owner: str, *, hand_back: bool = False) -> None:
+        self.back: list[str] = []
+        self._owner = owner
+        self._hand_back = hand_back
+
+    async def copy(self, cookies_id: str | None, owner: str) -> Copy:
+        if cookies_id is None:
+            return Copy()
+        if (cookies_id, owner) != ("mine", self._owner):
+            raise NotFound("cookies", cookies_id)
+        return Copy(session_jar(), self._hand_back)
+
+    async def put_back(self, cookies_id: str | None, owner: str, netscape: str) -> None:
+        assert (cookies_id, owner) == ("mine", self._owner)
+        self.back.append(netscape)
 
 
 async def _readable(descriptor: int) -> None:

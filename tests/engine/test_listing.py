@@ -8,24 +8,15 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.engine.rig import Rig
-from tests.site.api import session_jar
+from tests.engine.rig import OneJar, Rig
 from umd.domain.events import ListedItem
 from umd.domain.options import PlaylistDownloadRequest
 from umd.engine.errand import Errands
 from umd.engine.lister import EngineLister
 from umd.engine.protocol import Listed, ListingFailed
-from umd.errors import NotFound
 
 OPTIONS = PlaylistDownloadRequest(url="https://example.com/")
 OWNER = "ann"
-
-
-def jars(cookies_id: str, owner: str) -> str:
-    """One owner has one jar."""
-    if (cookies_id, owner) != ("mine", OWNER):
-        raise NotFound("cookies", cookies_id)
-    return session_jar()
 
 
 @asynccontextmanager
@@ -43,7 +34,7 @@ async def lister(rig: Rig) -> AsyncIterator[EngineLister]:
             file.unlink()
         folder.rmdir()
 
-    yield EngineLister(Errands(rig.engine, lambda: f"list-{next(numbers)}", folder, discard, jars))
+    yield EngineLister(Errands(rig.engine, lambda: f"list-{next(numbers)}", folder, discard, OneJar(OWNER)))
     assert left == {}
 
 

@@ -6,8 +6,8 @@ from itertools import count
 import msgspec
 import pytest
 
-from tests.engine.rig import Rig
-from tests.site.api import SESSION_COOKIE, session_jar
+from tests.engine.rig import OneJar, Rig
+from tests.site.api import SESSION_COOKIE
 from umd.engine.errand import Errands
 from umd.engine.prober import EngineProber, Item
 from umd.engine.protocol import ListingFailed
@@ -15,21 +15,16 @@ from umd.engine.protocol import ListingFailed
 numbers = count(1)
 
 
-def jar(cookies_id: str, owner: str) -> str:
-    assert (cookies_id, owner) == ("mine", "ann")
-    return session_jar()
-
-
-def prober(rig: Rig) -> EngineProber:
-    return EngineProber(
-        Errands(rig.engine, lambda: f"probe-{next(numbers)}", lambda _: rig.folder(), lambda _: None, jar),
-        20.0,
+def prober(rig: Rig, jars: OneJar) -> EngineProber:
+    errands = Errands(
+        rig.engine, lambda: f"probe-{next(numbers)}", lambda _: rig.folder(), lambda _: None, jars
     )
+    return EngineProber(errands, 20.0)
 
 
 async def item(rig: Rig, path: str, cookies_id: str | None = None, *, raw: bool = False) -> Item:
     url = path if path.startswith("http") else rig.site.url(path)
-    return await prober(rig).item(url, cookies_id, "ann", raw=raw)
+    return await prober(rig, OneJar("ann")).item(url, cookies_id, "ann", raw=raw)
 
 
 async def test_an_item_tells_its_metadata_and_formats(rig: Rig) -> None:
@@ -62,6 +57,32 @@ async def test_a_jar_opens_an_item_and_is_not_told(rig: Rig) -> None:
     assert found.info is not None
     assert SESSION_COOKIE[1].encode() not in bytes(found.info)
     assert without.value.fault.code == "login_required"
+
+
+@pytest.mark.parametrize(
+    ("query", "kept"),
+    [
+        ("?sets=factor", ["factor\tfresh", "umd_session"]),
+        ("?sets=umd_session", ["umd_session\tfresh"]),
+        ("", None),
+    ],
+)
+async def test_what_a_site_makes_of_a_jar_comes_back_where_it_is_asked_for(
+    rig: Rig, query: str, kept: list[str] | None
+) -> None:
+    asks, does_not = OneJar("ann", hand_back=True), OneJar("ann")
+    url = rig.site.url(f"/site/cookie/back-{rig.mode}{query}")
+    for jars in (asks, does_not):
+        await prober(rig, jars).item(url, "mine", "ann", raw=False)
+
+    assert does_not.back == []
+    if kept is None:
+        assert asks.back == []
+    else:
+        [text] = asks.back
+        lines = sorted(line.split("\t", 5)[5] for line in text.splitlines()[1:])
+        assert len(lines) == len(kept)
+        assert all(line.startswith(start) for line, start in zip(lines, kept, strict=True))
 
 
 async def test_a_list_of_one_is_its_item_and_a_list_of_many_is_a_list(forking: Rig) -> None:

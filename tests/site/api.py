@@ -9,6 +9,8 @@ from tests.site.catalog import Json, Place, comments, listing, segments, video
 from tests.site.state import STATE, absolute, page
 
 SESSION_COOKIE = ("umd_session", "open-sesame")
+FRESH = "fresh-4b2d"
+"""The value of a cookie that the site sets."""
 GATED = frozenset({"cookie", "login", "private", "age", "members"})
 """Kinds that a visitor sees only with the session cookie."""
 REFUSED = frozenset({"geo", "drm", "removed", "botcheck", "notlive", "throttled", "noformats", "bug"})
@@ -36,8 +38,10 @@ def _place(request: web.Request) -> Place:
 
 
 def _is_signed_in(request: web.Request) -> bool:
+    """`wants=factor` asks for one more cookie, which `sets=factor` gives."""
     name, value = SESSION_COOKIE
-    return request.cookies.get(name) == value
+    wanted = request.query.get("wants")
+    return request.cookies.get(name) == value and (wanted is None or request.cookies.get(wanted) == FRESH)
 
 
 @page
@@ -51,7 +55,10 @@ async def one(request: web.Request) -> web.StreamResponse:
         await request.app[STATE].gates.wait(request.query.get("gate"))
     if kind in REFUSED or (kind in GATED and not _is_signed_in(request)):
         return web.json_response({"refused": kind})
-    return web.json_response(_with_air_time(request, kind, name, video(name, _place(request))))
+    answer = web.json_response(_with_air_time(request, kind, name, video(name, _place(request))))
+    if sets := request.query.get("sets"):
+        answer.set_cookie(sets, FRESH)
+    return answer
 
 
 def _with_air_time(request: web.Request, kind: str, name: str, info: Json) -> Json:

@@ -34,9 +34,9 @@ def test_a_jar_is_given_to_its_owner_also_after_a_restart(tmp_path: Path) -> Non
 
     again = store(tmp_path)
     assert again.all() == [JAR]
-    assert CANARY in again.text(JAR.cookies_id, "me", 0)
+    assert CANARY in again.copy(JAR.cookies_id, "me", 0).netscape
     with pytest.raises(NotFound):
-        again.text(JAR.cookies_id, "you", 0)
+        again.copy(JAR.cookies_id, "you", 0)
 
 
 def test_the_disk_never_sees_a_value_and_nobody_else_sees_the_file(tmp_path: Path) -> None:
@@ -74,7 +74,7 @@ def test_a_new_key_takes_over_and_the_old_one_can_go(tmp_path: Path) -> None:
     store(tmp_path).add(JAR, COOKIES)
 
     assert store(tmp_path, f"{OTHER_KEY},{COOKIE_KEY}").all() == [JAR]
-    assert CANARY in store(tmp_path, OTHER_KEY).text(JAR.cookies_id, "me", 0)
+    assert CANARY in store(tmp_path, OTHER_KEY).copy(JAR.cookies_id, "me", 0).netscape
     assert store(tmp_path, COOKIE_KEY).all() == []
 
 
@@ -87,7 +87,7 @@ def test_a_deleted_jar_leaves_nothing(tmp_path: Path) -> None:
 
     assert list((tmp_path / "cookies").iterdir()) == []
     with pytest.raises(NotFound):
-        kept.text(JAR.cookies_id, "me", 0)
+        kept.copy(JAR.cookies_id, "me", 0)
 
 
 def test_an_expired_jar_is_no_more(tmp_path: Path) -> None:
@@ -95,7 +95,7 @@ def test_an_expired_jar_is_no_more(tmp_path: Path) -> None:
     kept.add(replace(JAR, expires_at=5 * SECOND), COOKIES)
 
     with pytest.raises(NotFound):
-        kept.text(JAR.cookies_id, "me", 5 * SECOND)
+        kept.copy(JAR.cookies_id, "me", 5 * SECOND)
     kept.sweep(5 * SECOND)
     assert kept.all() == []
     assert list((tmp_path / "cookies").iterdir()) == []
@@ -125,3 +125,59 @@ def test_erasing_overwrites_what_no_other_name_has(tmp_path: Path) -> None:
     assert open_elsewhere.read_bytes() == b"shared"
     assert not path.exists()
     erase(path)
+
+
+def line(domain: str, name: str, value: str, expires: int = 0) -> str:
+    return "\t".join((domain, "FALSE", "/", "FALSE", str(expires), name, value)) + "\n"
+
+
+def test_a_jar_that_asks_for_it_takes_what_sites_changed_of_its_own_domains(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    kept.add(replace(JAR, update=True), COOKIES)
+    back = (
+        line(".example.com", "sid", "fresh")
+        + line("example.com", "more", "new")
+        + line("evil.example", "sid", "planted")
+        + line("sub.example.com", "sid", "planted")
+        + "nonsense\n"
+    )
+    kept.update(JAR.cookies_id, "me", back, 7)
+
+    again = store(tmp_path)
+    copy = again.copy(JAR.cookies_id, "me", 8)
+    assert copy.hand_back
+    assert sorted(one.split("\t")[5:] == ["sid", "fresh"] for one in copy.netscape.splitlines()[1:]) == [0, 1]
+    assert not any(word in copy.netscape for word in (CANARY, "planted", "nonsense"))
+    assert again.all() == [replace(JAR, update=True, updated_at=7, version=2)]
+    assert b"fresh" not in file_of(tmp_path).read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("update", "owner", "back"),
+    [
+        (False, "me", line("example.com", "sid", "fresh")),
+        (True, "you", line("example.com", "sid", "fresh")),
+        (True, "me", line("evil.example", "sid", "planted")),
+        (True, "me", line("example.com", "sid", "old", expires=1)),
+        (True, "me", line("example.com", "sid", "x") + "#" * 65_536),
+        (True, "me", ""),
+    ],
+)
+def test_a_jar_stays_as_it_is(tmp_path: Path, update: bool, owner: str, back: str) -> None:
+    kept = store(tmp_path)
+    jar = replace(JAR, update=update)
+    kept.add(jar, COOKIES)
+    kept.update(JAR.cookies_id, owner, back, 7 * SECOND)
+
+    assert CANARY in kept.copy(JAR.cookies_id, "me", 8 * SECOND).netscape
+    assert store(tmp_path).all() == [jar]
+
+
+def test_a_jar_that_was_deleted_does_not_come_back_with_a_copy(tmp_path: Path) -> None:
+    kept = store(tmp_path)
+    kept.add(replace(JAR, update=True), COOKIES)
+    kept.remove(JAR.cookies_id)
+    kept.update(JAR.cookies_id, "me", line("example.com", "sid", "fresh"), 7)
+
+    assert kept.all() == []
+    assert list((tmp_path / "cookies").iterdir()) == []

@@ -11,6 +11,7 @@ from pathlib import Path
 import structlog
 
 from umd.actors.actor import Actor
+from umd.actors.jars import Jars
 from umd.clock import Clock, instant
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
@@ -23,6 +24,7 @@ from umd.engine.protocol import (
     AnyReport,
     Assignment,
     Attempt,
+    CookiesChanged,
     Ended,
     Engine,
     Entered,
@@ -38,7 +40,6 @@ from umd.errors import EngineError, InvalidState, LogError, NotFound, StaleAttem
 from umd.live import Live
 from umd.projections.jobs import Entry, Jobs
 from umd.storage import volume
-from umd.storage.cookies import CookieStore
 from umd.storage.volume import Volume
 
 LINES_MAX = 200
@@ -72,7 +73,7 @@ class Workshop:
     live: Live
     clock: Clock
     stall_timeout_sec: float
-    cookies: CookieStore
+    jars: Jars
 
 
 class JobActor(Actor[Stop]):
@@ -96,6 +97,7 @@ class JobActor(Actor[Stop]):
         self._stop: Stop | None = None
         self._verdict: Fault | None = None
         self._finished: Finished | None = None
+        self._cookies: str | None = None
 
     async def run(self) -> None:
         """The whole attempt."""
@@ -118,6 +120,7 @@ class JobActor(Actor[Stop]):
                 await self._follow(attempt, folder, rules.time_left(entry.job))
                 ended = await attempt.wait()
             await self._flush_lines()
+            await self._put_back(entry.job)
             await self._conclude(folder, ended)
         except (LogError, StaleAttempt, InvalidState):
             raise
@@ -135,20 +138,26 @@ class JobActor(Actor[Stop]):
     async def _spawned(self, entry: Entry, folder: Path) -> AsyncIterator[Attempt]:
         """A running worker that is gone, with all its processes, when the block is left."""
         request = entry.job.request
-        cookies = await self._cookies(entry.job)
-        assignment = Assignment(self._job_id, self._number, request.url, request, str(folder), cookies)
+        copy = await self._shop.jars.copy(request.cookies_id, entry.job.owner)
+        assignment = Assignment(
+            self._job_id,
+            self._number,
+            request.url,
+            request,
+            str(folder),
+            copy.netscape,
+            hand_back=copy.hand_back,
+        )
         attempt = await self._shop.engine.run(assignment)
         try:
             yield attempt
         finally:
             await attempt.stop()
 
-    async def _cookies(self, job: rules.Job) -> str:
-        """The attempt's own copy of the jar that the request names. Raises `NotFound`."""
-        if job.request.cookies_id is None:
-            return ""
-        now = self._shop.clock.now()
-        return await asyncio.to_thread(self._shop.cookies.text, job.request.cookies_id, job.owner, now)
+    async def _put_back(self, job: rules.Job) -> None:
+        """Keep what sites have made of the jar, of a worker that did its work and once only."""
+        if self._cookies is not None and self._finished is not None and self._finished.fault is None:
+            await self._shop.jars.put_back(job.request.cookies_id, job.owner, self._cookies)
 
     async def _follow(self, attempt: Attempt, folder: Path, time_left: float) -> None:
         """Take the worker's reports until it has ended, and end it when its time is up or someone asks."""
@@ -180,6 +189,8 @@ class JobActor(Actor[Stop]):
                 if is_news:  # the start told of the first phase, and the outcome will tell of the last
                     await self._flush_lines()
                     await self._execute(c.EnterPhase(self._job_id, self._number, progress, step))
+            case CookiesChanged(cookies):
+                self._cookies = cookies
             case Finished():
                 self._finished = report
             case Listed() | Probed() | Told():

@@ -25,23 +25,31 @@ from umd.errors import (
 )
 from umd.storage.cookies import Jar, is_over
 
-PARTS_MAX = 4
+PARTS_MAX = 5
+_FLAGS = ("true", "false")
 _ID = re.compile(r"[0-9a-z]{26}")
 
 Browser = Literal["brave", "chrome", "chromium", "edge", "firefox", "opera", "safari", "vivaldi", "whale"]
 
 
 class CookiesUploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A jar in Netscape's format, or the browser on the server that it is to be taken from."""
+    """A jar in Netscape's format, or the browser on the server that it is to be taken from.
+
+    `update` asks for what sites change to be written back.
+    """
 
     name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
     cookies: str | None = None
     browser: Browser | None = None
     profile: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,99}$")] | None = None
+    update: bool = False
 
 
 class CookieResponse(msgspec.Struct, frozen=True):
-    """What is known of a jar. `expires_at` is null where a cookie lasts a session."""
+    """What is known of a jar. `expires_at` is null where a cookie lasts a session.
+
+    `updated_at` is when a site's changes were written back last, if `update` asks for that.
+    """
 
     cookie_id: str
     name: str
@@ -50,6 +58,8 @@ class CookieResponse(msgspec.Struct, frozen=True):
     status: Literal["active", "expired"]
     created_at: str
     expires_at: str | None
+    update: bool
+    updated_at: str | None
 
 
 class CookieList(msgspec.Struct, frozen=True):
@@ -128,6 +138,7 @@ async def _stored(
         expires_at=netscape.expires_at(cookies),
         browser=body.browser,
         body_hash=fingerprint,
+        update=body.update,
     )
     if is_over(jar, now):
         raise InvalidInput(FieldError("/cookies", "Every cookie of this jar has expired."))
@@ -162,6 +173,8 @@ async def _upload(request: web.Request) -> CookiesUploadRequest:
         raise HttpRefusal("malformed_request", "The body is no valid multipart/form-data.") from None
     if "file" in fields:
         fields.setdefault("cookies", fields.pop("file"))
+    if (told := fields.get("update")) in _FLAGS:
+        fields["update"] = told == "true"
     return convert_body(fields, CookiesUploadRequest)
 
 
@@ -208,4 +221,6 @@ def _shown(context: Context, jar: Jar) -> CookieResponse:
         "expired" if is_over(jar, context.clock.now()) else "active",
         rfc3339(jar.created_at),
         None if jar.expires_at is None else rfc3339(jar.expires_at),
+        jar.update,
+        None if jar.updated_at is None else rfc3339(jar.updated_at),
     )

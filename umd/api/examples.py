@@ -80,7 +80,9 @@ def _file_url(path: str) -> str:
 _job_shown = views.response_of(_job(), _job().progress, None, AT + 5 * SECOND, BASE, _file_url)
 _started = msgspec.json.encode(JobStarted(1, "2026.10.26"))
 _NOW = rfc3339(AT + 5 * SECOND)
-_jar = cookies.CookieResponse(JOB_ID, "a-site", ("example.com",), None, "active", _NOW, None)
+_jar = cookies.CookieResponse(
+    JOB_ID, "a-site", ("example.com",), None, "active", _NOW, None, update=False, updated_at=None
+)
 _delivery = deliveries.DeliveryResponse(
     f"msg_{JOB_ID}_2", "download.completed", DeliveryState.DELIVERED, 1, _NOW, None, _NOW, 204, None
 )

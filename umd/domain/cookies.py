@@ -44,12 +44,19 @@ class Cookie(msgspec.Struct, frozen=True):
     value: str
 
 
+class Copy(msgspec.Struct, frozen=True):
+    """A jar for one attempt, in Netscape's format; `hand_back` asks for it again where sites change it."""
+
+    netscape: str = ""
+    hand_back: bool = False
+
+
 def parse(text: str) -> tuple[Cookie, ...]:
     """The cookies of a jar; of two with one name, path and domain the last counts.
 
     Raises `InvalidInput` with an entry for each line that is not understood, up to a limit.
     """
-    if len(text.encode()) > JAR_BYTES_MAX or len(msgspec.json.encode(text)) > JAR_ESCAPED_BYTES_MAX:
+    if is_too_long(text):
         raise _invalid(
             f"A jar has at most {JAR_BYTES_MAX:,} bytes. Export those of the sites that are wanted alone."
         )
@@ -70,6 +77,24 @@ def parse(text: str) -> tuple[Cookie, ...]:
     if len(found) > COOKIES_MAX:
         raise _invalid(f"A jar has at most {COOKIES_MAX:,} cookies.")
     return tuple(found.values())
+
+
+def updated(text: str, scope: tuple[str, ...]) -> tuple[Cookie, ...]:
+    """The cookies of a jar that comes back from a worker: what is understood of it, of these domains alone.
+
+    A worker has been told by sites what to keep, and a list leads to many of them.
+    """
+    found: dict[tuple[str, str, str], Cookie] = {}
+    for _, line in () if is_too_long(text) else _lines(text):
+        cookie = _cookie(line)
+        if isinstance(cookie, Cookie) and cookie.domain in scope and len(found) < COOKIES_MAX:
+            found[cookie.domain, cookie.path, cookie.name] = cookie
+    return tuple(found.values())
+
+
+def is_too_long(text: str) -> bool:
+    """Whether a jar is longer than may be stored, and handed to a worker."""
+    return len(text.encode()) > JAR_BYTES_MAX or len(msgspec.json.encode(text)) > JAR_ESCAPED_BYTES_MAX
 
 
 def render(cookies: tuple[Cookie, ...], at: Micros) -> str:

@@ -4,21 +4,38 @@ import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol
 
+from umd.domain.cookies import Copy
 from umd.domain.faults import blame, fault
 from umd.domain.options import MediaOptions
-from umd.engine.protocol import AnyReport, AnyTask, Assignment, Attempt, Engine, Finished, ListingFailed
+from umd.engine.protocol import (
+    AnyReport,
+    AnyTask,
+    Assignment,
+    Attempt,
+    CookiesChanged,
+    Engine,
+    Finished,
+    ListingFailed,
+)
 from umd.errors import EngineError, NotFound
 
 SILENCE_SEC_MAX = 120.0
 
 
-class Errands:
-    """Sends children.
+class Jars(Protocol):
+    """The cookie jars of those in whose name sites are asked."""
 
-    `folder` makes an empty folder by name, and `discard` removes it; `jar` is the text of an owner's cookie
-    jar by its id, and raises `NotFound`. All three block.
-    """
+    async def copy(self, cookies_id: str | None, owner: str) -> Copy:
+        """A copy of the owner's jar; an empty one where none is named. Raises `NotFound`."""
+
+    async def put_back(self, cookies_id: str | None, owner: str, netscape: str) -> None:
+        """Keep what sites have made of a copy. Raises nothing."""
+
+
+class Errands:
+    """Sends children. `folder` makes an empty folder by name, and `discard` removes it; both block."""
 
     def __init__(
         self,
@@ -26,13 +43,13 @@ class Errands:
         new_id: Callable[[], str],
         folder: Callable[[str], Path],
         discard: Callable[[str], None],
-        jar: Callable[[str, str], str],
+        jars: Jars,
     ) -> None:
         self._engine = engine
         self._new_id = new_id
         self._folder = folder
         self._discard = discard
-        self._jar = jar
+        self._jars = jars
 
     async def run(
         self, url: str, options: MediaOptions, owner: str, task: AnyTask, sec_max: float
@@ -44,28 +61,35 @@ class Errands:
         """
         async with self._child(url, options, owner, task) as attempt:
             finished: Finished | None = None
+            cookies: str | None = None
             reports = attempt.reports()
             deadline = asyncio.get_running_loop().time() + sec_max
             while (report := await _next(reports, deadline)) is not None:
                 if isinstance(report, Finished):
                     finished = report
+                elif isinstance(report, CookiesChanged):
+                    cookies = report.cookies
                 else:
                     yield report
             if finished is None:
                 raise ListingFailed(fault("worker_crashed", "The process that read the site died."))
             if finished.fault is not None:
                 raise ListingFailed(blame(finished.fault, (await attempt.wait()).refusal))
+            if cookies is not None:
+                await self._jars.put_back(options.cookies_id, owner, cookies)
 
     @asynccontextmanager
     async def _child(
         self, url: str, options: MediaOptions, owner: str, task: AnyTask
     ) -> AsyncIterator[Attempt]:
         """A running child with a folder of its own; neither is left behind."""
-        cookies = await self._cookies(options.cookies_id, owner)
+        copy = await self._copy(options.cookies_id, owner)
         name = self._new_id()
         folder = await asyncio.to_thread(self._folder, name)
         try:
-            attempt = await self._run(Assignment(name, 1, url, options, str(folder), cookies, task))
+            attempt = await self._run(
+                Assignment(name, 1, url, options, str(folder), copy.netscape, task, copy.hand_back)
+            )
             try:
                 yield attempt
             finally:
@@ -73,11 +97,9 @@ class Errands:
         finally:
             await asyncio.to_thread(self._discard, name)
 
-    async def _cookies(self, cookies_id: str | None, owner: str) -> str:
-        if cookies_id is None:
-            return ""
+    async def _copy(self, cookies_id: str | None, owner: str) -> Copy:
         try:
-            return await asyncio.to_thread(self._jar, cookies_id, owner)
+            return await self._jars.copy(cookies_id, owner)
         except NotFound as missing:
             raise ListingFailed(fault("cookies_not_found", str(missing))) from None
 

@@ -25,7 +25,7 @@ from yt_dlp.postprocessor.ffmpeg import FFmpegPostProcessor
 from yt_dlp.utils import MEDIA_EXTENSIONS, PlaylistEntries, ReExtractInfo
 
 from umd.domain import redaction
-from umd.engine import params, plugins, pulse, resume
+from umd.engine import jar, params, plugins, pulse, resume
 from umd.engine.config import EngineConfig
 from umd.engine.items import NoMedia, Ranges, admit, is_to_come, refuse_script, without_cookies
 from umd.engine.metadata import count, metadata
@@ -105,6 +105,7 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         self._reporter: Reporter | None = None
         self._results = 0
         self._filesize_max: int | None = None
+        self._taken: frozenset[str] = frozenset()
         self._patience = Patience(0)
         self._selectors: dict[str, Any] = {}
         shared = {**params.base(config), "postprocessor_args": local_only(), "logger": self.voice}
@@ -142,6 +143,11 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
         """Have these cookies. They are in memory only: no parameter names a file to write them back to."""
         if netscape:
             self.cookiejar.load(io.StringIO(netscape))
+        self._taken = jar.lines(self.cookiejar)
+
+    def changed_cookies(self) -> str | None:
+        """The jar as sites have left it; None where they have changed nothing."""
+        return jar.changed(self._taken, self.cookiejar)
 
     def selector(self, words: str) -> Any:
         """The format selector of these words; those in common use are ready before the fork."""
@@ -238,12 +244,12 @@ class Loader(YoutubeDL):  # type: ignore[misc]  # yt-dlp has no types.
     @contextmanager
     def _without_cookies(self) -> Iterator[None]:
         """yt-dlp would put them on ffmpeg's command line, where every process can read them."""
-        jar = self.cookiejar
+        own = self.cookiejar
         self.cookiejar = YoutubeDLCookieJar()
         try:
             yield
         finally:
-            self.cookiejar = jar
+            self.cookiejar = own
 
     def _calc_headers(self, info_dict: Any, *arguments: Any, **keywords: Any) -> Any:
         """The headers of a format. yt-dlp notes the cookies, too, and would write them to a sidecar."""

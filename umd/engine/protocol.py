@@ -46,6 +46,7 @@ class Assignment(msgspec.Struct, frozen=True):
     """One attempt: what to fetch, and the directory that the child may write to.
 
     `cookies` is the attempt's own copy of a jar, in Netscape's format; it comes and goes in memory only.
+    `hand_back` asks for `CookiesChanged` where the work ends well.
     """
 
     job_id: str
@@ -55,6 +56,7 @@ class Assignment(msgspec.Struct, frozen=True):
     directory: str
     cookies: str = ""
     task: AnyTask = Download()
+    hand_back: bool = False
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="is"):
@@ -173,6 +175,12 @@ class Told(Report, frozen=True, tag="told"):
     left_out: tuple[str, ...] = ()
 
 
+class CookiesChanged(Report, frozen=True, tag="cookies_changed"):
+    """What sites have made of the jar, whole and in Netscape's format. It is neither shown nor logged."""
+
+    cookies: str
+
+
 class Finished(Report, frozen=True, tag="finished"):
     """The last report: the work is done and lies in the directory, or `fault` says why not.
 
@@ -183,7 +191,7 @@ class Finished(Report, frozen=True, tag="finished"):
     main: str | None = None
 
 
-AnyReport = Tick | Extracted | Entered | Said | Listed | Probed | Told | Finished
+AnyReport = Tick | Extracted | Entered | Said | Listed | Probed | Told | CookiesChanged | Finished
 
 
 class Ended(msgspec.Struct, frozen=True):

@@ -18,7 +18,7 @@ from umd.domain.events import Fault
 from umd.domain.faults import fault
 from umd.engine import child, faults, params
 from umd.engine.config import EngineConfig
-from umd.engine.protocol import Assignment, Download, Entered, Finished, Listing, Probe
+from umd.engine.protocol import Assignment, CookiesChanged, Download, Entered, Finished, Listing, Probe
 from umd.engine.reports import Reporter
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -107,7 +107,10 @@ def _download(
     loader = make_loader()
     loader.adopt(plan, reporter)
     loader.take_cookies(assignment.cookies)
-    return _result(loader.extract_info(assignment.url), loader)
+    finished = _result(loader.extract_info(assignment.url), loader)
+    if finished.fault is None:
+        _hand_back(assignment, loader, reporter)
+    return finished
 
 
 def _list(assignment: Assignment, items_max: int, reporter: Reporter, make_loader: LoaderMaker) -> Finished:
@@ -118,6 +121,7 @@ def _list(assignment: Assignment, items_max: int, reporter: Reporter, make_loade
     loader.take_cookies(assignment.cookies)
     for page in listing.pages(loader, assignment.url, items_max):
         reporter.send(page)
+    _hand_back(assignment, loader, reporter)
     return Finished()
 
 
@@ -132,7 +136,14 @@ def _probe(
     loader.take_cookies(assignment.cookies)
     for report in probing.reports(loader, assignment.url, raw=task.raw):
         reporter.send(report)
+    _hand_back(assignment, loader, reporter)
     return Finished()
+
+
+def _hand_back(assignment: Assignment, loader: Any, reporter: Reporter) -> None:
+    """Give the jar back, where that is asked for and a site has changed it."""
+    if assignment.hand_back and (cookies := loader.changed_cookies()) is not None:
+        reporter.send(CookiesChanged(cookies))
 
 
 def _require_tools(plan: params.Plan, config: EngineConfig) -> None:

@@ -9,10 +9,11 @@ from pathlib import Path
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from umd.clock import Micros
 from umd.domain import cookies as netscape
-from umd.domain.cookies import Cookie
+from umd.domain.cookies import Cookie, Copy
 from umd.errors import FieldError, InvalidInput, InvalidState, NotFound, Unsealable
 from umd.storage.erase import erase
 from umd.storage.vault import Sealed, Vault
@@ -34,6 +35,10 @@ class Jar(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: Micros | None = None
     browser: str | None = None
     body_hash: str | None = None
+    update: bool = False
+    """Whether what sites change is written back."""
+    updated_at: Micros | None = None
+    version: int = 1
 
 
 class _Content(msgspec.Struct, frozen=True):
@@ -52,7 +57,7 @@ class _File(msgspec.Struct, frozen=True):
 class CookieStore:
     """All jars. What they are is known in memory, what is in them is read when it is needed.
 
-    `prepare`, `add`, `text`, `remove` and `sweep` block on the disk: call them in a thread.
+    `prepare`, `add`, `copy`, `update`, `remove` and `sweep` block on the disk: call them in a thread.
     """
 
     def __init__(self, root: Path, vault: Vault) -> None:
@@ -112,8 +117,8 @@ class CookieStore:
         if jar is None or jar.owner != owner or is_over(jar, at):
             raise NotFound("cookies", cookies_id)
 
-    def text(self, cookies_id: str, owner: str, at: Micros) -> str:
-        """A jar's living cookies in Netscape's format, for a worker's eyes only.
+    def copy(self, cookies_id: str, owner: str, at: Micros) -> Copy:
+        """A jar's living cookies, for a worker's eyes only.
 
         Raises `NotFound` as `check` does, and for one that cannot be opened.
         """
@@ -123,7 +128,26 @@ class CookieStore:
         except (Unsealable, OSError):
             _log.exception("cookies.unreadable", cookies_id=cookies_id)
             raise NotFound("cookies", cookies_id) from None
-        return netscape.render(content.cookies, at)
+        return Copy(netscape.render(content.cookies, at), content.jar.update)
+
+    def update(self, cookies_id: str, owner: str, text: str, at: Micros) -> None:
+        """Store what came back of a copy as the jar's next version, durably, if the jar asks for that.
+
+        Only cookies of the jar's own domains are taken. A jar that is gone meanwhile stays gone, and nothing
+        takes the place of living cookies but living cookies. Of two copies the one that comes later counts.
+        """
+        with self._changing:
+            jar = self._jars.get(cookies_id)
+            if jar is None or jar.owner != owner or not jar.update:
+                return
+            cookies = netscape.updated(text, jar.domains)
+            if not cookies:
+                return
+            expires_at = netscape.expires_at(cookies)
+            fresh = replace(jar, expires_at=expires_at, updated_at=at, version=jar.version + 1)
+            if not is_over(fresh, at):
+                self._write(_Content(fresh, cookies))
+                self._jars[cookies_id] = fresh
 
     def remove(self, cookies_id: str) -> None:
         """Forget a jar, bytes included; one that is gone already is no error."""
