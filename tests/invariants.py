@@ -118,7 +118,7 @@ def _check_job(stream: str, rows: Sequence[Record]) -> Job:
             _check_decision(stream, job, rows[index:])
             continue
         event = EVENTS.decode(row)
-        hold(isinstance(event, e.JobEvent), f"{stream}: row {row.position} cannot be read")
+        hold(isinstance(event, e.JobEvent | e.DeliveryEvent), f"{stream}: row {row.position} cannot be read")
         assert isinstance(event, e.AnyJobEvent)
         hold(
             not ended or isinstance(event, (*AFTER_THE_END, e.JobRetrying)),

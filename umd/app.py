@@ -24,6 +24,7 @@ from umd.actors.notifier import Notifier, Terms
 from umd.actors.probes import Probes
 from umd.actors.recovery import recover
 from umd.actors.space import Space
+from umd.actors.subjects import Subjects
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
 from umd.api.checks import Checks, Parts
@@ -316,7 +317,9 @@ class App:
         self._admission = Admission(
             self._settings, self._clock, self._jobs, self._space, self._crew.start_job
         )
-        errands = Errands(self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard)
+        errands = Errands(
+            self._engine, self._clock.new_id, self._volume.working_folder, self._volume.discard, self._jar
+        )
         office = BatchOffice(
             self._dispatcher,
             self._batches,
@@ -330,6 +333,9 @@ class App:
         prober = EngineProber(errands, timeout_sec)
         self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec)
         self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
+
+    def _jar(self, cookies_id: str, owner: str) -> str:
+        return self._cookies.text(cookies_id, owner, self._clock.now())
 
     async def _start_serving(self) -> None:
         """Listen before anybody acts, so that the server outlives the actors when the service stops."""
@@ -378,9 +384,8 @@ class App:
         return Checks(parts)
 
     def _start_actors(self) -> None:
-        notifier = Notifier(
-            self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
-        )
+        subjects = Subjects(self._dispatcher, self._jobs, self._batches)
+        notifier = Notifier(subjects, self._clock, self._poster, self._vault, self._webhook_terms)
         for follower in (
             self._admission.apply,
             self._crew.apply,

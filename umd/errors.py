@@ -190,12 +190,19 @@ class Unanswered(UmdError):
 
 
 class ExtractionFailed(UmdError):
-    """A site does not tell what was asked of it."""
+    """A site does not tell what was asked of it; `hint` is what a person can do.
 
-    def __init__(self, code: str, message: str, *, retryable: bool) -> None:
+    `retry_after_sec` is what the site itself asked for.
+    """
+
+    def __init__(
+        self, code: str, message: str, *, retryable: bool, hint: str, retry_after_sec: int | None
+    ) -> None:
         super().__init__(message)
         self.code = code  # type: ignore[misc]  # as in `NotFound`
         self.retryable = retryable  # type: ignore[misc]
+        self.hint = hint
+        self.retry_after_sec = retry_after_sec
 
 
 class UpstreamTimeout(UmdError):

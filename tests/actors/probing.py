@@ -17,6 +17,8 @@ class ScriptedProber:
     error: Fault | None = None
     bug: Exception | None = None
     items: int = 250
+    entries: dict[str, ListedItem | Fault] = field(default_factory=dict)
+    """What an item's own page tells, where it has one."""
     page_items: int = 100
     asked: list[str] = field(default_factory=list)
     at_work: int = 0
@@ -27,7 +29,7 @@ class ScriptedProber:
     def __post_init__(self) -> None:
         self.gate.set()
 
-    async def item(self, url: str, cookies_id: str | None, *, raw: bool) -> Item:
+    async def item(self, url: str, cookies_id: str | None, owner: str, *, raw: bool) -> Item:
         self._begin(url)
         try:
             await self.gate.wait()
@@ -36,9 +38,17 @@ class ScriptedProber:
         finally:
             self.at_work -= 1
 
-    async def listing(self, url: str, cookies_id: str | None, items_max: int) -> AsyncGenerator[Listed, None]:
+    async def listing(
+        self, url: str, cookies_id: str | None, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         self._begin(url)
         try:
+            entry = self.entries.get(url)
+            if isinstance(entry, Fault):
+                raise ListingFailed(entry)
+            if entry is not None:
+                yield Listed((entry,))
+                return
             for first in range(0, self.items, self.page_items):
                 some = range(first, min(first + self.page_items, self.items))
                 about = About(id="list", title="A list") if first == 0 else None

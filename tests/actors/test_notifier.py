@@ -11,9 +11,10 @@ from tests.domain.builders import LIMITS
 from tests.virtual import run_virtual
 from umd.actors import notifier as module
 from umd.actors.notifier import Notifier, Terms
+from umd.actors.subjects import Subjects
 from umd.domain import commands as c
 from umd.domain.job import Job, State
-from umd.domain.options import DownloadRequest
+from umd.domain.options import BatchDownloadRequest, DownloadRequest
 from umd.errors import Unanswered
 from umd.log.memory import MemoryLog
 from umd.storage.vault import Vault
@@ -52,7 +53,13 @@ async def notifying(
 ) -> AsyncIterator[World]:
     async with running(root, log=log) as world:
         said = Terms(schedule_sec=SCHEDULE, **terms)  # type: ignore[arg-type]  # the tests know them
-        notifier = Notifier(world.dispatcher, world.jobs, world.clock, receiver, Vault(()), lambda: said)
+        notifier = Notifier(
+            Subjects(world.dispatcher, world.jobs, world.batches),
+            world.clock,
+            receiver,
+            Vault(()),
+            lambda: said,
+        )
         world.log.follow(notifier.apply)
         await notifier.start()
         try:
@@ -127,6 +134,32 @@ def test_a_restart_in_the_middle_forgets_none(tmp_path: Path) -> None:
         assert (len(down.got), len(up.got)) == (2, 1)
         assert (job.deliveries[0].state, job.deliveries[0].attempts) == ("delivered", 3)
         assert up.got[0][1] == down.got[0][1]
+
+    run_virtual(main())
+
+
+def test_a_batch_tells_its_end_also_after_a_restart_in_the_middle(tmp_path: Path) -> None:
+    async def main() -> None:
+        log = MemoryLog()
+        down = Receiver(answer=lambda _url, _count: None)
+        async with notifying(tmp_path, down, log) as world:
+            request = BatchDownloadRequest(
+                urls=("https://example.com/a", "https://example.com/b"),
+                webhook_url=HOOK,
+                webhook_events=("batch.completed",),
+            )
+            batch_id = await world.submit_batch(request)
+            await world.batches.when(batch_id, lambda batch: any(one.attempts for one in batch.deliveries))
+
+        up = Receiver()
+        async with notifying(tmp_path, up, MemoryLog(log.records)) as world:
+            entry = await world.batches.when(
+                batch_id, lambda batch: all(one.state != "pending" for one in batch.deliveries)
+            )
+
+        [delivery] = entry.batch.deliveries
+        assert (delivery.event, delivery.state, delivery.attempts) == ("batch.completed", "delivered", 2)
+        assert [got[1] for got in (*down.got, *up.got)] == [f"msg_batch_{batch_id}_1"] * 2
 
     run_virtual(main())
 

@@ -5,21 +5,20 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import msgspec
 import pytest
 
 from tests.actors.probing import ScriptedProber
 from tests.api.world import HandClock, until
 from tests.domain.builders import METADATA
 from umd.actors.catalogue import Catalogue
-from umd.actors.probes import KEPT_MAX, WAITING_MAX, Probes, Question
+from umd.actors.probes import KEPT_MAX, LOOKUPS_MAX, WAITING_MAX, Probes, Question
 from umd.clock import SECOND
 from umd.domain.events import ListedItem
 from umd.domain.faults import fault
 from umd.domain.options import ChannelDownloadRequest
 from umd.engine.protocol import Listed
 from umd.errors import (
-    AddressNotAllowed,
-    DomainNotAllowed,
     ExtractionFailed,
     QueueFull,
     ShuttingDown,
@@ -144,23 +143,18 @@ async def test_a_site_that_does_not_answer_is_given_up_and_one_that_waited_is_to
         assert it.prober.at_work == 0
 
 
-@pytest.mark.parametrize(
-    ("code", "kind"),
-    [
-        ("private", ExtractionFailed),
-        ("address_not_allowed", AddressNotAllowed),
-        ("domain_not_allowed", DomainNotAllowed),
-    ],
-)
-async def test_a_refusal_reaches_all_and_is_not_kept(code: str, kind: type[Exception]) -> None:
+async def test_a_refusal_reaches_all_with_what_it_tells_and_is_not_kept() -> None:
     async with desk() as it:
         asking = await held(it, it.probes.item(ITEM), it.probes.item(ITEM))
-        it.prober.error = fault(code, "No.")
+        it.prober.error = refusal = fault("rate_limited_by_site", "No.", retry_after_sec=7)
         it.prober.gate.set()
         errors = await asyncio.gather(*asking, return_exceptions=True)
         it.prober.error = None
 
-        assert [(type(error), str(error)) for error in errors] == [(kind, "No.")] * 2
+        for error in errors:
+            assert isinstance(error, ExtractionFailed)
+            told = (error.code, str(error), error.retryable, error.hint, error.retry_after_sec)
+            assert told == msgspec.structs.astuple(refusal)[:5]
         assert (await it.probes.item(ITEM))[0].metadata == METADATA
 
 
@@ -228,3 +222,50 @@ def test_a_catalogue_is_filtered_and_sorted_as_a_channels_download_is() -> None:
 
     assert (places, unknown) == ([2, 4, 0], 1)
     assert everything == [3, 0, 4, 2, 1]
+
+
+def entry(index: int, **told: Any) -> ListedItem:  # noqa: ANN401  # whatever field
+    return ListedItem(f"https://example.com/{index}", 1, **told)
+
+
+async def test_what_a_channel_does_not_tell_is_looked_up_so_far_and_once() -> None:
+    async with desk() as it:
+        it.prober.items = LOOKUPS_MAX + 10
+        it.prober.entries = {item.url: item for item in (entry(at, view_count=at) for at in range(100))}
+        it.prober.entries[entry(3).url] = fault("private", "No.")
+        popular = ChannelDownloadRequest(url=URL, min_views=40, sort_by="view_count")
+        dated = ChannelDownloadRequest(url=URL, date_after="20260101")
+
+        one, other = await asyncio.gather(*(it.probes.channel(LIST, popular) for _ in range(2)))
+        places, unknown = one[0].catalogue.chosen(popular)
+        assert other[0] is one[0]
+        assert (places, unknown) == ([*range(LOOKUPS_MAX - 1, 39, -1)], 11)
+        assert [item.view_count for item in one[0].catalogue.pick(places[:2])] == [49, 48]
+        assert it.prober.asked[0] == URL
+        assert sorted(it.prober.asked[1:]) == sorted(entry(at).url for at in range(LOOKUPS_MAX))
+
+        await it.probes.channel(LIST, popular)
+        await it.probes.channel(LIST, dated)
+        assert len(it.prober.asked) == 1 + LOOKUPS_MAX
+
+
+async def test_a_channel_whose_pages_take_too_long_is_shown_as_far_as_it_is_known() -> None:
+    async with desk(timeout_sec=0.05) as it:
+        it.prober.items = 2
+        wanted = ChannelDownloadRequest(url=URL, min_views=0)
+        reading, _ = await it.probes.listing(LIST, None)
+        it.prober.gate.clear()
+        same, _ = await it.probes.channel(LIST, wanted)
+
+        assert same is reading
+        assert same.catalogue.chosen(wanted) == ([], 2)
+        await until(lambda: it.prober.at_work == 0)
+
+
+async def test_a_jar_that_is_gone_ends_the_looking_up() -> None:
+    async with desk() as it:
+        it.prober.entries = {entry(0).url: fault("cookies_not_found", "Gone.")}
+        with pytest.raises(ExtractionFailed) as failed:
+            await it.probes.channel(LIST, ChannelDownloadRequest(url=URL, min_views=0))
+
+        assert failed.value.code == "cookies_not_found"

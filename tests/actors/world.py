@@ -184,7 +184,9 @@ class ScriptedLister:
     looked_up: list[str] = field(default_factory=list)
     reading: int = 0
 
-    async def listing(self, url: str, options: MediaOptions, items_max: int) -> AsyncGenerator[Listed, None]:
+    async def listing(
+        self, url: str, options: MediaOptions, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         self.asked.append((url, items_max))
         self.reading += 1
         left = items_max
@@ -202,7 +204,7 @@ class ScriptedLister:
         finally:
             self.reading -= 1
 
-    async def lookup(self, item: ListedItem, options: MediaOptions) -> ListedItem | None:
+    async def lookup(self, item: ListedItem, options: MediaOptions, owner: str) -> ListedItem | None:
         self.looked_up.append(item.url)
         await asyncio.sleep(0)
         return self.pages.get(item.url)

@@ -43,7 +43,8 @@ class Door(World):
         return job_id
 
     async def batch_of(self, who: str, url: str = "https://example.com/v") -> str:
-        answer = await self.post({"urls": [url]}, "/batch/download", **headers(who))
+        body = {"urls": [url], "webhook_url": "https://hooks.test/in"}
+        answer = await self.post(body, "/batch/download", **headers(who))
         assert answer.status == 202, answer.body
         batch_id: str = answer.json["batch_id"]
         return batch_id

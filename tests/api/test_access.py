@@ -82,9 +82,9 @@ async def prepared(world: Door, route: Route) -> str:
 
 async def prepared_batch(world: Door, route: Route) -> str:
     batch_id = await world.batch_of("alice-write")
-    if route.path.endswith("/retry"):
+    if route.path.endswith(("/retry", "/redeliver")):
         await world.by("alice-write", "DELETE", f"/batch/{batch_id}")
-    return route.path.removeprefix(PREFIX).replace("{id}", batch_id)
+    return path_of(route, batch_id)
 
 
 async def ask(world: Door, route: Route, path: str, sent: dict[str, str]) -> Answer:

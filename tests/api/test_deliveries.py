@@ -29,6 +29,24 @@ async def test_the_webhooks_of_a_download_are_listed_and_made_again(world: World
     assert (await world.get(f"/download/{job_id}")).json["webhook_sent"] is True
 
 
+async def test_the_webhooks_of_a_batch_are_listed_and_made_again(world: World) -> None:
+    body = {"urls": [URL], "webhook_url": HOOK, "webhook_events": ["batch.completed"]}
+    batch_id = (await world.post(body, "/batch/download")).json["batch_id"]
+    path = f"/batch/{batch_id}/deliveries"
+    assert (await world.get(path)).json == {"batch_id": batch_id, "deliveries": []}
+    await world.ask("DELETE", f"/batch/{batch_id}")
+    failed = c.RecordBatchDeliveryFailed(batch_id, 1, 1, "No answer came within 15 s.", 15_000)
+    await world.dispatcher.execute_batch(failed)
+
+    [shown] = (await world.get(path)).json["deliveries"]
+    assert (shown["event"], shown["state"], shown["attempts"]) == ("batch.completed", "exhausted", 1)
+    again = await world.ask("POST", f"{path}/{shown['delivery_id']}/redeliver")
+    assert (again.status, again.json["state"]) == (202, "pending")
+    assert is_problem(
+        await world.ask("POST", f"{path}/msg_{batch_id}_1/redeliver"), "delivery_not_found", 404
+    )
+
+
 async def test_a_secret_of_a_request_is_stored_sealed_and_shown_nowhere(world: World) -> None:
     job_id = await world.submit(webhook_url=HOOK, webhook_secret=SECRET)
 

@@ -6,9 +6,9 @@ from urllib.parse import urlencode
 
 import pytest
 
-from tests.api.world import URL, World, is_problem, until
+from tests.api.world import COOKIE_KEY, JAR, URL, World, is_problem, until
 from umd.clock import SECOND
-from umd.domain.faults import RETRYABLE, fault
+from umd.domain.faults import KINDS, fault
 from umd.settings import Settings
 
 PATHS = ("/formats", "/metadata", "/playlist/preview", "/channel/info")
@@ -63,16 +63,43 @@ async def test_a_place_that_may_not_be_asked_is_refused_at_the_door(tmp_path: Pa
         assert world.prober.asked == []
 
 
-@pytest.mark.parametrize("code", sorted(RETRYABLE))
+@pytest.mark.parametrize("code", sorted(KINDS))
 async def test_why_a_site_does_not_tell_is_a_problem_with_its_code(world: World, code: str) -> None:
-    world.prober.error = fault(code, "Because.")
+    world.prober.error = fault(code, "Because.", retry_after_sec=77)
     answer = await world.get(ask("/metadata"))
-    refusals = {"address_not_allowed": 403, "domain_not_allowed": 403}
-    failures = {"network": 502, "upstream_error": 502, "worker_crashed": 502, "storage_full": 507}
+    statuses = {
+        "address_not_allowed": 403,
+        "domain_not_allowed": 403,
+        "cookies_not_found": 404,
+        "upstream_error": 502,
+        "storage_full": 507,
+    }
 
-    assert is_problem(answer, code, (refusals | failures).get(code, 422))
-    assert answer.json["detail"] == "Because."
-    assert code in refusals or answer.json["retryable"] is RETRYABLE[code]
+    assert is_problem(answer, code, statuses.get(code, 422))
+    assert (answer.json["detail"], answer.json["hint"]) == ("Because.", KINDS[code].hint)
+    assert answer.json["retryable"] is KINDS[code].retryable
+    assert (answer.json["retry_after"], answer.headers["Retry-After"]) == (77, "77")
+
+
+@pytest.mark.parametrize("path", PATHS)
+async def test_a_jar_is_its_owners_and_so_is_what_it_shows(tmp_path: Path, path: str) -> None:
+    keys = "ann:write:ann-key-0123456789abcdef,bob:write:bob-key-0123456789abcdef"
+    settings = Settings(port=0, cookie_key=COOKIE_KEY, api_keys=keys)
+    ann, bob = ({"X_API_Key": f"{name}-key-0123456789abcdef"} for name in ("ann", "bob"))
+    async with World(tmp_path, settings).running() as world:
+        body = {"name": "mine", "cookies": JAR}
+        jar = (await world.post(body, "/auth/cookies", **ann)).json["cookie_id"]
+        mine = await world.get(ask(path, cookies_id=jar), **ann)
+        again = await world.get(ask(path, cookies_id=jar), **ann)
+        without = await world.get(ask(path), **ann)
+        foreign = await world.get(ask(path, cookies_id=jar), **bob)
+        await world.ask("DELETE", f"/auth/cookies/{jar}", headers={"X-API-Key": ann["X_API_Key"]})
+        deleted = await world.get(ask(path, cookies_id=jar), **ann)
+
+        assert (mine.status, again.status, without.status) == (200, 200, 200)
+        assert len(world.prober.asked) == 2, "what is seen with a jar is not what is seen without"
+        assert is_problem(foreign, "cookies_not_found", 404)
+        assert is_problem(deleted, "cookies_not_found", 404)
 
 
 async def test_a_page_and_its_neighbours(world: World) -> None:

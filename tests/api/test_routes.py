@@ -35,10 +35,11 @@ def name(route: Route) -> str:
 
 
 def path_of(route: Route, job_id: str = "0" * 26) -> str:
+    subject = f"batch_{job_id}" if "/batch/" in route.path else job_id
     path = (
         route.path.removeprefix(PREFIX)
         .replace("{id}", job_id)
-        .replace("{delivery_id}", f"msg_{job_id}_1")
+        .replace("{delivery_id}", f"msg_{subject}_1")
         .replace("{path:.+}", "videos/a.mp4")
     )
     asks_a_site = route.handler.__module__ == probes.__name__
@@ -63,7 +64,9 @@ async def test_a_route_answers_as_the_table_says(world: World, route: Route) -> 
     if route.path.endswith(("/files/{path:.+}", "/deletion")):
         await world.complete(job_id, {"videos/a.mp4": b"1"})
     if "/batch/{id}" in route.path:
-        job_id = await world.submit_batch()
+        job_id = await world.submit_batch(webhook_url="https://hooks.test/in")
+        if route.path.endswith("/redeliver"):
+            await world.ask("DELETE", f"/batch/{job_id}")
     if route.path.endswith("/retry"):
         await world.ask("DELETE", path_of(route, job_id).removesuffix("/retry"))
     if route.path.endswith("/resume"):

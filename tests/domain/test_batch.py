@@ -40,11 +40,20 @@ COMMANDS: tuple[c.AnyBatchCommand, ...] = (
     c.StopBatch(BATCH_ID),
     c.EndBatch(BATCH_ID, ALL),
     c.RetryBatch(BATCH_ID),
+    c.RecordBatchDelivered(BATCH_ID, 1, 1, 200, 5),
+    c.RecordBatchDeliveryFailed(BATCH_ID, 1, 1, "no answer", 5),
+    c.RequeueBatchDelivery(BATCH_ID, 1),
 )
 
 NO = InvalidState
 S = BatchState
+NONE: dict[BatchState | None, object] = dict.fromkeys((None, *S), NotFound)
+"""None of them has a webhook."""
+
 TABLE: dict[str, dict[BatchState | None, object]] = {
+    "RecordBatchDelivered": NONE,
+    "RecordBatchDeliveryFailed": NONE,
+    "RequeueBatchDelivery": NONE,
     "SubmitBatch": {None: (QUEUED,), **dict.fromkeys(S, ())},
     "StartBatch": {
         None: NotFound,

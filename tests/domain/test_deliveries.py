@@ -11,11 +11,14 @@ from standardwebhooks import Webhook, WebhookVerificationError
 
 from tests.domain.builders import AT, DONE, FILE, JOB_ID, METADATA, PRIVATE, QUEUED, STARTED, job_after
 from umd.clock import SECOND, SystemClock, instant
+from umd.domain import batch as batch_rules
 from umd.domain import commands as c
 from umd.domain import deliveries, webhooks
 from umd.domain import events as e
+from umd.domain.batch import Batch
 from umd.domain.deliveries import DeliveryState
 from umd.domain.job import Job, decide, evolve
+from umd.domain.options import BatchOrder, PlaylistDownloadRequest
 from umd.errors import NotFound
 
 HOOK = "https://hooks.test/services/T0/secret"
@@ -155,3 +158,71 @@ def test_what_is_no_secret_is_refused(secret: str) -> None:
     assert problem is not None
     assert secret == "" or secret not in problem or secret == "whsec_"
     assert webhooks.secret_problem(SECRET) is None
+
+
+def batch(*ends: e.AnyBatchEvent, **options: object) -> Batch:
+    """One that has come to its end in these ways, each after a retry."""
+    request = PlaylistDownloadRequest(url="https://example.com/list", webhook_url=HOOK, **options)  # type: ignore[arg-type]
+    queued = e.BatchQueued(JOB_ID, BatchOrder(playlist=request), QUEUED.limits, "me")
+    whole: Batch | None = None
+    for event in (queued, e.BatchListed((), "A list"), e.BatchExpanded(), *ends):
+        whole = batch_rules.evolve(whole, event, AT)
+    assert whole is not None
+    return whole
+
+
+@pytest.mark.parametrize(
+    ("end", "status"),
+    [
+        (e.BatchCompleted(e.Tally(2, 1, 0, 3)), "completed"),
+        (e.BatchFailed(PRIVATE, e.Tally(2, 1, 0, 3)), "failed"),
+        (e.BatchCancelled(e.Tally(2, 1, 0, 3)), "cancelled"),
+    ],
+)
+def test_every_end_of_a_batch_is_told_as_it_was(end: e.AnyBatchEvent, status: str) -> None:
+    later = batch(end, e.BatchRetrying(), e.BatchCompleted(e.Tally(6)))
+    first, second = later.deliveries
+    told = msgspec.json.decode(webhooks.batch_body(later, first, "https://umd.test"))
+
+    assert (first.event, second.event, first.number, second.number) == (*["batch.completed"] * 2, 1, 2)
+    assert told["type"] == "batch.completed"
+    assert told["data"]["status"] == status
+    assert told["data"]["error"] == (msgspec.to_builtins(PRIVATE) if status == "failed" else None)
+    counts = {name: value for name, value in told["data"].items() if name.endswith("_jobs")}
+    assert counts == {
+        "total_jobs": 6,
+        "completed_jobs": 2,
+        "failed_jobs": 1,
+        "cancelled_jobs": 0,
+        "skipped_jobs": 3,
+    }
+    assert (told["data"]["kind"], told["data"]["title"]) == ("playlist", "A list")
+    assert told["data"]["status_url"] == f"https://umd.test/api/v1/batch/{JOB_ID}"
+
+
+def test_a_batch_tells_only_who_wants_to_know_and_nobody_who_is_gone() -> None:
+    end = e.BatchCompleted(e.Tally(1))
+    gone = batch(end, e.WebhookFailed(1, 1, "gone", 1, 410, None, True), e.BatchRetrying(), end)
+
+    assert batch(end, webhook_events=("download.completed",)).deliveries == ()
+    assert [one.state for one in gone.deliveries] == ["disabled", "disabled"]
+
+
+def test_what_came_of_a_batchs_webhook_is_recorded_once() -> None:
+    whole = batch(e.BatchCompleted(e.Tally(1)))
+    delivered = c.RecordBatchDelivered(JOB_ID, 1, 1, 204, 5)
+    [event] = batch_rules.decide(whole, delivered)
+    after = batch_rules.evolve(whole, event, AT)
+    [again] = batch_rules.decide(after, c.RequeueBatchDelivery(JOB_ID, 1))
+    failed = c.RecordBatchDeliveryFailed(JOB_ID, 1, 2, "no", 1)
+
+    assert after.deliveries[0].state is DeliveryState.DELIVERED
+    assert batch_rules.decide(after, delivered) == batch_rules.decide(after, failed) == ()
+    assert batch_rules.evolve(after, again, AT).deliveries[0].state is DeliveryState.PENDING
+
+
+def test_a_job_and_a_batch_of_one_id_have_webhooks_of_different_ids() -> None:
+    """As one `Idempotency-Key` on both routes gives them."""
+    of_job = deliveries.delivery_id(JOB_ID, 1)
+
+    assert of_job != deliveries.delivery_id(deliveries.of_batch(JOB_ID), 1)

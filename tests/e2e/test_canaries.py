@@ -101,6 +101,10 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, site:
         async with service.client.post("download", json=proxied) as answer:
             said += await answer.text()  # whether the operator permits it does not matter here
 
+        asked = {"url": site.url(f"/site/cookie/p?token={TOKEN}"), "cookies_id": stored["cookie_id"]}
+        async with service.client.get("metadata", params={**asked, "raw": "true"}) as answer:
+            assert answer.status == 200
+            probed = await answer.text()
         gated = await service.submit(site.url(f"/site/cookie/a?token={TOKEN}"), **options)
         missing = await service.submit(site.url(f"/status/404/x?token={TOKEN}"), **options)
         live = await service.submit(site.url("/site/live/now?until=400"), **options)
@@ -127,6 +131,7 @@ async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, site:
     assert leaks_on_disk(tmp_path) == {}
     assert found(ALL, said) == []
     assert found(ALL, shown) == []
+    assert found((*SEALED, PASSWORD, COOKIE_KEY), probed) == [], "the address asked for is the caller's own"
     assert found(ALL, bodies) == []
     assert found(ALL, json.encode([*before, *service.lines])) == []
     assert receiver.forged == 0

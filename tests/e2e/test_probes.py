@@ -9,6 +9,7 @@ import pytest
 
 from tests.e2e.service import Json, Service, running
 from tests.site import Site
+from umd.domain.faults import KINDS
 
 REFUSED = {
     "private": "private",
@@ -198,14 +199,19 @@ async def test_a_channel_is_filtered_and_sorted(service: Service, site: Site) ->
     }
 
 
-async def test_what_a_list_does_not_tell_passes_no_filter_and_is_counted(
-    service: Service, site: Site
-) -> None:
-    url = site.url("/site/channel/terse", n=12, bare=1)
-    answer = await ask(service, "channel/info", url, min_views=1)
+async def test_what_a_list_does_not_tell_is_looked_up_once_for_a_filter(service: Service, site: Site) -> None:
+    url = site.url("/site/channel/terse", n=4, bare=1, fault="2:private")
+    pages = [await ask(service, "channel/info", url, min_views=0, page_size=2, page=page) for page in (1, 2)]
+    none = await ask(service, "channel/info", url, min_views=23_758)
+    plain = await ask(service, "channel/info", url)
 
-    assert (answer["video_count"], answer["filtered_video_count"], answer["videos"]) == (12, 0, [])
-    assert answer["unknown_video_count"] == 12
+    assert [one["id"][-1] for page in pages for one in page["videos"]] == ["0", "2", "3"]
+    assert [one["view_count"] for page in pages for one in page["videos"]] == [0, 15_838, 23_757]
+    for page in pages:
+        assert (page["video_count"], page["filtered_video_count"], page["unknown_video_count"]) == (4, 3, 1)
+    assert (none["videos"], none["unknown_video_count"]) == ([], 1)
+    assert plain["filtered_video_count"] == 4
+    assert len(site.requests_for("/site/api/*/terse-0*")) == 4
 
 
 async def test_a_hundred_equal_requests_make_one_extraction(service: Service, site: Site) -> None:
@@ -252,20 +258,23 @@ async def test_a_refusal_is_422_with_its_code(service: Service, site: Site, kind
     answer = await ask(service, "metadata", site.url(f"/site/{kind}/no"), 422)
 
     assert answer["code"] == REFUSED[kind]
-    assert "retryable" in answer
+    assert (answer["retryable"], answer["hint"]) == KINDS[REFUSED[kind]][:2]
+    assert answer.get("retry_after") == (7 if kind == "ratelimited" else None)
 
 
 @pytest.mark.parametrize(
-    ("path", "code"),
+    ("path", "code", "status"),
     [
-        ("/site/broken/x", "upstream_error"),
-        ("/site/down/x", "upstream_error"),
-        ("/site/segfault/x", "worker_crashed"),
+        ("/site/broken/x", "upstream_error", 502),
+        ("/site/down/x", "upstream_error", 502),
+        ("/site/segfault/x", "worker_crashed", 422),
     ],
 )
-async def test_a_site_that_fails_is_502(service: Service, site: Site, path: str, code: str) -> None:
+async def test_a_site_that_fails_is_told_from_one_that_refuses(
+    service: Service, site: Site, path: str, code: str, status: int
+) -> None:
     for probe in ("metadata", "formats"):
-        assert (await ask(service, probe, site.url(path), 502))["code"] == code
+        assert (await ask(service, probe, site.url(path), status))["code"] == code
 
 
 @pytest.mark.parametrize("probe", ["formats", "metadata", "playlist/preview", "channel/info"])

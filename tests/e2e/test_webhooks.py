@@ -17,7 +17,7 @@ async def test_a_download_tells_its_receiver_what_happens(tmp_path: Path, site: 
         job_id = await service.submit(site.url("/media/1mb/told.mp4"), webhook_url=receiver.url)
         await service.final(job_id)
         await receiver.when(lambda: len(receiver.accepted) == 2)
-        await settled(service, job_id)
+        await settled(service, f"download/{job_id}")
 
         kinds = {message["type"]: message["data"] for message in receiver.accepted.values()}
         assert set(kinds) == {"download.started", "download.completed"}
@@ -25,6 +25,30 @@ async def test_a_download_tells_its_receiver_what_happens(tmp_path: Path, site: 
         assert kinds["download.completed"]["files"][0]["path"] == "videos/told-told.mp4"
         assert kinds["download.completed"]["metadata"]["title"] == "told"
         assert (await service.show(job_id))["webhook_sent"] is True
+        assert receiver.forged == 0
+
+
+async def test_a_batch_tells_that_it_has_ended_although_the_service_dies(tmp_path: Path, site: Site) -> None:
+    async with Receiver(lambda _id, count: 200 if count > 1 else None) as receiver:
+        async with running(tmp_path, webhook_secret=SECRET, webhook_schedule_sec="0,5,5") as service:
+            body = {
+                "urls": [site.url("/media/small/one.mp4"), site.url("/status/404/two.mp4")],
+                "webhook_url": receiver.url,
+                "webhook_events": ["batch.completed"],
+                "retries": 0,
+            }
+            batch_id = (await service.call("POST", "batch/download", 202, json=body))["batch_id"]
+            await receiver.when(lambda: bool(receiver.seen))
+            await service.kill()
+            await service.start()
+            await receiver.when(lambda: bool(receiver.accepted))
+            [delivery] = await settled(service, f"batch/{batch_id}")
+
+        [(name, message)] = receiver.accepted.items()
+        assert (delivery["delivery_id"], delivery["state"]) == (name, "delivered")
+        assert (message["type"], message["data"]["batch_id"]) == ("batch.completed", batch_id)
+        counts = [message["data"][f"{kind}_jobs"] for kind in ("total", "completed", "failed")]
+        assert (message["data"]["status"], counts) == ("completed", [2, 1, 1])
         assert receiver.forged == 0
 
 
@@ -57,7 +81,7 @@ async def test_of_many_deliveries_none_is_lost_or_forged_although_the_service_di
             await receiver.when(lambda part=part: len(receiver.accepted) >= many * part)  # type: ignore[misc]
             await service.kill()
             await service.start()
-        records = [await settled(service, job_id) for job_id in jobs]
+        records = [await settled(service, f"download/{job_id}") for job_id in jobs]
 
     assert all(len(deliveries) == 1 for deliveries in records)
     by_id = {one["delivery_id"]: one for [one] in records}
@@ -80,11 +104,11 @@ async def cancelled(service: Service, site: Site, receiver: Receiver, limit: asy
         return job_id
 
 
-async def settled(service: Service, job_id: str) -> Json:
-    """The deliveries of a job, when each has come to its end: the log tells of every step."""
+async def settled(service: Service, path: str) -> Json:
+    """The deliveries of a job or a batch, when each has come to its end: the log tells of every step."""
     async with asyncio.timeout(60), service.events("events?types=webhook.delivered,webhook.failed") as events:
         while True:
-            answer = await service.call("GET", f"download/{job_id}/deliveries")
+            answer = await service.call("GET", f"{path}/deliveries")
             if answer["deliveries"] and all(one["state"] != "pending" for one in answer["deliveries"]):
                 return answer["deliveries"]
             await anext(events)

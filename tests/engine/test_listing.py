@@ -5,16 +5,27 @@ from contextlib import aclosing, asynccontextmanager
 from itertools import count
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.engine.rig import Rig
+from tests.site.api import session_jar
 from umd.domain.events import ListedItem
 from umd.domain.options import PlaylistDownloadRequest
 from umd.engine.errand import Errands
 from umd.engine.lister import EngineLister
 from umd.engine.protocol import Listed, ListingFailed
+from umd.errors import NotFound
 
 OPTIONS = PlaylistDownloadRequest(url="https://example.com/")
+OWNER = "ann"
+
+
+def jars(cookies_id: str, owner: str) -> str:
+    """One owner has one jar."""
+    if (cookies_id, owner) != ("mine", OWNER):
+        raise NotFound("cookies", cookies_id)
+    return session_jar()
 
 
 @asynccontextmanager
@@ -32,13 +43,13 @@ async def lister(rig: Rig) -> AsyncIterator[EngineLister]:
             file.unlink()
         folder.rmdir()
 
-    yield EngineLister(Errands(rig.engine, lambda: f"list-{next(numbers)}", folder, discard))
+    yield EngineLister(Errands(rig.engine, lambda: f"list-{next(numbers)}", folder, discard, jars))
     assert left == {}
 
 
 async def read(rig: Rig, path: str, items_max: int = 50_000) -> list[Listed]:
     url = path if "://" in path else rig.site.url(path)
-    async with lister(rig) as reader, aclosing(reader.listing(url, OPTIONS, items_max)) as pages:
+    async with lister(rig) as reader, aclosing(reader.listing(url, OPTIONS, OWNER, items_max)) as pages:
         return [page async for page in pages]
 
 
@@ -83,7 +94,7 @@ async def test_no_page_is_fetched_that_nobody_wants(forking: Rig) -> None:
 async def test_a_list_that_is_left_early_leaves_no_process(forking: Rig) -> None:
     url = forking.site.url("/site/channel/left?n=10000")
     async with lister(forking) as reader:
-        async with aclosing(reader.listing(url, OPTIONS, 50_000)) as pages:
+        async with aclosing(reader.listing(url, OPTIONS, OWNER, 50_000)) as pages:
             async for page in pages:
                 assert page.items[0].index == 1
                 break
@@ -104,12 +115,30 @@ async def test_a_list_of_lists_is_gone_into(forking: Rig) -> None:
 async def test_a_single_item_is_a_list_of_one_with_all_that_its_page_says(forking: Rig) -> None:
     url = forking.site.url("/site/video/alone?duration=77&view_count=5&upload_date=20260101")
     async with lister(forking) as reader:
-        page = await reader.lookup(ListedItem(url, 3), OPTIONS)
-        missing = await reader.lookup(ListedItem(forking.site.url("/site/private/alone"), 1), OPTIONS)
+        page = await reader.lookup(ListedItem(url, 3), OPTIONS, OWNER)
+        missing = await reader.lookup(ListedItem(forking.site.url("/site/private/alone"), 1), OPTIONS, OWNER)
 
     assert page is not None
     assert (page.id, page.duration, page.view_count, page.upload_date) == ("alone", 77.0, 5, "20260101")
     assert missing is None
+
+
+async def test_a_list_is_read_with_its_owners_jar_and_with_no_other(forking: Rig) -> None:
+    options = msgspec.structs.replace(OPTIONS, cookies_id="mine")
+    url = forking.site.url("/site/playlist/gated?n=2&gated=1")
+    gated = ListedItem(forking.site.url("/site/cookie/gated"), 1)
+    async with lister(forking) as reader:
+        async with aclosing(reader.listing(url, options, OWNER, 50_000)) as pages:
+            found = [page async for page in pages]
+        page = await reader.lookup(gated, options, OWNER)
+        with pytest.raises(ListingFailed) as foreign:
+            await anext(reader.listing(url, options, "bob", 50_000))
+        with pytest.raises(ListingFailed) as looked_up:
+            await reader.lookup(gated, options, "bob")
+
+    assert len(items(found)) == 2
+    assert page is not None
+    assert foreign.value.fault.code == looked_up.value.fault.code == "cookies_not_found"
 
 
 async def test_a_feed_is_a_list(forking: Rig) -> None:

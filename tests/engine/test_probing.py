@@ -7,6 +7,7 @@ import msgspec
 import pytest
 
 from tests.engine.rig import Rig
+from tests.site.api import SESSION_COOKIE, session_jar
 from umd.engine.errand import Errands
 from umd.engine.prober import EngineProber, Item
 from umd.engine.protocol import ListingFailed
@@ -14,15 +15,21 @@ from umd.engine.protocol import ListingFailed
 numbers = count(1)
 
 
+def jar(cookies_id: str, owner: str) -> str:
+    assert (cookies_id, owner) == ("mine", "ann")
+    return session_jar()
+
+
 def prober(rig: Rig) -> EngineProber:
     return EngineProber(
-        Errands(rig.engine, lambda: f"probe-{next(numbers)}", lambda _: rig.folder(), lambda _: None), 20.0
+        Errands(rig.engine, lambda: f"probe-{next(numbers)}", lambda _: rig.folder(), lambda _: None, jar),
+        20.0,
     )
 
 
-async def item(rig: Rig, path: str, *, raw: bool = False) -> Item:
+async def item(rig: Rig, path: str, cookies_id: str | None = None, *, raw: bool = False) -> Item:
     url = path if path.startswith("http") else rig.site.url(path)
-    return await prober(rig).item(url, None, raw=raw)
+    return await prober(rig).item(url, cookies_id, "ann", raw=raw)
 
 
 async def test_an_item_tells_its_metadata_and_formats(rig: Rig) -> None:
@@ -44,6 +51,17 @@ async def test_raw_comes_in_pieces_that_make_one_whole(rig: Rig) -> None:
     assert len(info["description"]) > 600_000
     assert info["id"] == "long"
     assert found.info_left_out == ()
+
+
+async def test_a_jar_opens_an_item_and_is_not_told(rig: Rig) -> None:
+    found = await item(rig, f"/site/cookie/kept-{rig.mode}", "mine", raw=True)
+    with pytest.raises(ListingFailed) as without:
+        await item(rig, f"/site/cookie/kept-{rig.mode}")
+
+    assert found.metadata.id == f"kept-{rig.mode}"
+    assert found.info is not None
+    assert SESSION_COOKIE[1].encode() not in bytes(found.info)
+    assert without.value.fault.code == "login_required"
 
 
 async def test_a_list_of_one_is_its_item_and_a_list_of_many_is_a_list(forking: Rig) -> None:

@@ -25,6 +25,12 @@ STATUSES = {
 UPCOMING_SEC = 1800.0
 
 
+def session_jar() -> str:
+    """A jar in Netscape's format with the session cookie for a site on loopback."""
+    line = "\t".join(("127.0.0.1", "FALSE", "/", "FALSE", "0", *SESSION_COOKIE))
+    return f"# Netscape HTTP Cookie File\n{line}\n"
+
+
 def _place(request: web.Request) -> Place:
     return Place(lambda path: absolute(request, path), request.query, request.app[STATE].media)
 
@@ -67,6 +73,8 @@ def _with_air_time(request: web.Request, kind: str, name: str, info: Json) -> Js
 
 @page
 async def many(request: web.Request) -> web.StreamResponse:
+    if "gated" in request.query and not _is_signed_in(request):
+        return web.json_response({"refused": "cookie"})
     return web.json_response(listing(request.match_info["name"], _place(request)))
 
 

@@ -22,7 +22,7 @@ ENTRIES_MAX = 10_000
 NEWEST = datetime.date(2026, 11, 1)
 _LISTED = re.compile(r"(?P<list>.+)-(?P<index>\d{5})$")
 _NUMBERS = ("duration", "view_count", "like_count", "comment_count", "age_limit", "channel_follower_count")
-_OF_LISTS = frozenset({"n", "page", "fault", "bare", "to", "title"})
+_OF_LISTS = frozenset({"n", "page", "fault", "bare", "to", "title", "gated"})
 _TEXTS = (
     "id",
     "title",
@@ -87,7 +87,8 @@ def listing(name: str, place: Place) -> Json:
     """A page of a channel or playlist: `n` entries in all (5), `fault=2:private,4:notfound` spoils those.
 
     `bare=1` leaves only id and title, as flat listings of large sites do; `to` points every entry to that
-    URL. A video's own words (`formats`, knobs) go on to every entry, `page_...` faults stay with the list.
+    URL. A video's own words (`formats`, knobs) go on to every entry, `page_...` faults stay with the list. Of
+    a list with `gated=1` only those who are signed in see anything.
     """
     query = place.query
     total = min(int(query.get("n", "5")), ENTRIES_MAX)

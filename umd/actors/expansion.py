@@ -41,14 +41,19 @@ _log = structlog.get_logger(__name__)
 class Lister(Protocol):
     """Reads lists of a site."""
 
-    def listing(self, url: str, options: MediaOptions, items_max: int) -> AsyncGenerator[Listed, None]:
+    def listing(
+        self, url: str, options: MediaOptions, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         """The items behind an address in the site's order, page by page, at most so many, lazily.
 
         Raises `ListingFailed`. It is closed where it is not read to its end, and then leaves nothing behind.
         """
 
-    async def lookup(self, item: ListedItem, options: MediaOptions) -> ListedItem | None:
-        """The item as its own page tells of it; None where that cannot be had."""
+    async def lookup(self, item: ListedItem, options: MediaOptions, owner: str) -> ListedItem | None:
+        """The item as its own page tells of it; None where that cannot be had.
+
+        Raises `ListingFailed` where nothing can be had any more, because the cookie jar is gone.
+        """
 
 
 @dataclass(frozen=True)
@@ -159,7 +164,7 @@ class Expansion:
         completed = list(items)
         for places in _portions(lacking[:LOOKUPS_MAX], LOOKUPS_AT_ONCE):
             found = await asyncio.gather(
-                *(self._office.lister.lookup(items[place], request) for place in places)
+                *(self._office.lister.lookup(items[place], request, self._batch.owner) for place in places)
             )
             for place, page in zip(places, found, strict=True):
                 if page is not None:
@@ -170,7 +175,7 @@ class Expansion:
         self, request: PlaylistDownloadRequest | ChannelDownloadRequest, last: int | None = None
     ) -> AsyncGenerator[Listed, None]:
         items_max = LISTED_MAX if last is None else min(last, LISTED_MAX)
-        return self._office.lister.listing(request.url, request, items_max)
+        return self._office.lister.listing(request.url, request, self._batch.owner, items_max)
 
     def _admitted(self, page: Listed) -> Listed:
         """A page without the items that a client could not have asked for by itself."""

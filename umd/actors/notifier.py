@@ -1,4 +1,4 @@
-"""Delivers webhooks: what the jobs' folds say is due, when it is due, until it has arrived or is given up.
+"""Delivers webhooks: what the folds of jobs and batches say is due, until it has arrived or is given up.
 
 Every attempt is recorded before the next is thought of, so a restart forgets none. An attempt whose record
 a crash has eaten is made again under the same `webhook-id`.
@@ -12,17 +12,15 @@ from typing import Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from umd.actors.actor import Actor
+from umd.actors.subjects import Outcome, Subject, Subjects
 from umd.clock import SECOND, Clock, Micros, instant
-from umd.dispatcher import Dispatcher
-from umd.domain import commands as c
 from umd.domain import deliveries, webhooks
 from umd.domain.deliveries import Delivery, DeliveryState
-from umd.domain.job import Job, State
 from umd.errors import StorageFull, Unanswered, Unsealable
 from umd.log import Fact
-from umd.projections.jobs import Jobs
 from umd.storage.vault import Vault
 
 AT_ONCE_MAX = 32
@@ -32,7 +30,7 @@ SPACE_WAIT_SEC = 1.0
 GONE = 410
 
 Key = tuple[str, int]
-"""A job, and the number of its delivery."""
+"""The stream of a job or a batch, and the number of its delivery."""
 
 _log = structlog.get_logger(__name__)
 
@@ -60,16 +58,14 @@ class Notifier(Actor[None]):
 
     def __init__(
         self,
-        dispatcher: Dispatcher,
-        jobs: Jobs,
+        subjects: Subjects,
         clock: Clock,
         sender: Sender,
         vault: Vault,
         terms: Callable[[], Terms],
     ) -> None:
         super().__init__("notifier")
-        self._dispatcher = dispatcher
-        self._jobs = jobs
+        self._subjects = subjects
         self._clock = clock
         self._sender = sender
         self._vault = vault
@@ -83,18 +79,17 @@ class Notifier(Actor[None]):
         self._closed = False
 
     def apply(self, facts: Sequence[Fact]) -> None:
-        """Follow the log: take note of what is due of the jobs that were touched."""
-        for job_id in {fact.record.stream.removeprefix("job-") for fact in facts}:
-            entry = self._jobs.get(job_id)
-            if entry is not None and entry.job.deliveries:
-                self._note(entry.job)
+        """Follow the log: take note of what is due of the jobs and batches that were touched."""
+        for stream in {fact.record.stream for fact in facts}:
+            subject = self._subjects.get(stream)
+            if subject is not None:
+                self._note(subject)
 
     async def run(self) -> None:
         """Wait until a delivery is due, start an attempt, again."""
         self._due, self._lanes, self._held, self._running = [], {}, set(), Counter()
-        for entry in self._jobs.in_state(*State):
-            if entry.job.deliveries:
-                self._note(entry.job)
+        for subject in self._subjects.all():
+            self._note(subject)
         async with asyncio.TaskGroup() as tasks:
             while not self._closed:
                 self._changed.clear()
@@ -113,15 +108,15 @@ class Notifier(Actor[None]):
 
     # What is due
 
-    def _note(self, job: Job) -> None:
-        for delivery in deliveries.due(job.deliveries):
-            heappush(self._due, (self._due_at(job, delivery), (job.job_id, delivery.number)))
+    def _note(self, subject: Subject) -> None:
+        for delivery in deliveries.due(subject.deliveries):
+            heappush(self._due, (self._due_at(subject, delivery), (subject.stream, delivery.number)))
             self._changed.set()
 
-    def _due_at(self, job: Job, delivery: Delivery) -> Micros:
+    def _due_at(self, subject: Subject, delivery: Delivery) -> Micros:
         if delivery.tries:
             return delivery.due_at
-        first = deliveries.wait(_id(job, delivery), 0, self._terms().schedule_sec) or 0
+        first = deliveries.wait(_id(subject, delivery), 0, self._terms().schedule_sec) or 0
         return delivery.due_at + first
 
     def _admit_due(self) -> None:
@@ -129,12 +124,13 @@ class Notifier(Actor[None]):
         now = self._clock.now()
         while self._due and self._due[0][0] <= now:
             due_at, key = heappop(self._due)
-            job = self._jobs.require(key[0]).job
-            delivery = job.deliveries[key[1] - 1]
-            if key in self._held or not _is_pending(delivery) or self._due_at(job, delivery) != due_at:
+            subject = self._subjects.require(key[0])
+            delivery = subject.deliveries[key[1] - 1]
+            if key in self._held or not _is_pending(delivery) or self._due_at(subject, delivery) != due_at:
                 continue
             self._held.add(key)
-            self._lanes.setdefault(webhooks.origin(job.request.webhook_url or "")[0], deque()).append(key)
+            host, _ = webhooks.origin(subject.options.webhook_url or "")
+            self._lanes.setdefault(host, deque()).append(key)
 
     def _admissible(self) -> list[tuple[str, Key]]:
         """What may start now: first for the hosts that least is under way to."""
@@ -173,70 +169,66 @@ class Notifier(Actor[None]):
             self._running[host] -= 1
             if not self._running[host]:
                 del self._running[host]
-            self._note(self._jobs.require(key[0]).job)
+            self._note(self._subjects.require(key[0]))
             self._changed.set()
 
-    async def _attempt(self, host: str, job_id: str, number: int) -> None:
-        job = self._jobs.require(job_id).job
-        delivery = job.deliveries[number - 1]
+    async def _attempt(self, host: str, stream: str, number: int) -> None:
+        subject = self._subjects.require(stream)
+        delivery = subject.deliveries[number - 1]
         if not _is_pending(delivery):
             return
         began = asyncio.get_running_loop().time()
         status, reason = None, ""
         try:
-            status = await self._post(job, delivery)
+            status = await self._post(subject, delivery)
             self._silent.discard(host)
         except (Unanswered, Unsealable) as failure:
             reason = str(failure)
             if isinstance(failure, Unanswered):
                 self._silent.add(host)
         except Exception as error:  # noqa: BLE001  # a bug fails this delivery and no other
-            _log.exception("webhook.bug", job_id=job_id)
+            _log.exception("webhook.bug", stream=stream)
             reason = f"umd failed on this webhook: {type(error).__name__}."
         took_ms = round((asyncio.get_running_loop().time() - began) * 1_000)
-        await self._record(self._outcome(job, delivery, status, reason, took_ms))
-        _log.info("webhook.attempt", job_id=job_id, event_type=delivery.event, status=status, reason=reason)
+        await self._record(subject, self._outcome(subject, delivery, status, reason, took_ms))
+        _log.info("webhook.attempt", stream=stream, event_type=delivery.event, status=status, reason=reason)
 
-    async def _post(self, job: Job, delivery: Delivery) -> int:
-        terms, url = self._terms(), job.request.webhook_url or ""
+    async def _post(self, subject: Subject, delivery: Delivery) -> int:
+        terms, url = self._terms(), subject.options.webhook_url or ""
         if webhooks.origin(url) in terms.own:
             raise Unanswered("The address is this service's own.")
-        sealed = job.request.webhook_secret
-        own = None if sealed is None else (self._vault.open_text(sealed, "webhook", job.owner),)
-        body = webhooks.body(job, delivery, terms.base_url)
-        signed = webhooks.headers(_id(job, delivery), self._clock.now(), body, own or terms.secrets)
+        sealed = subject.options.webhook_secret
+        own = None if sealed is None else (self._vault.open_text(sealed, "webhook", subject.owner),)
+        body = subject.body(delivery, terms.base_url)
+        signed = webhooks.headers(_id(subject, delivery), self._clock.now(), body, own or terms.secrets)
         return await self._sender.post(url, body, signed)
 
     def _outcome(
-        self, job: Job, delivery: Delivery, status: int | None, reason: str, took_ms: int
-    ) -> c.AnyJobCommand:
-        number, attempt = delivery.number, delivery.attempts + 1
+        self, subject: Subject, delivery: Delivery, status: int | None, reason: str, took_ms: int
+    ) -> Outcome:
+        outcome = Outcome(delivery.number, delivery.attempts + 1, status, took_ms)
         if status is not None and 200 <= status < 300:  # noqa: PLR2004  # what HTTP calls successful
-            return c.RecordDelivered(job.job_id, number, attempt, status, took_ms)
-        wait = deliveries.wait(_id(job, delivery), delivery.tries + 1, self._terms().schedule_sec)
-        return c.RecordDeliveryFailed(
-            job.job_id,
-            number,
-            attempt,
-            reason or f"The receiver answered {status}.",
-            took_ms,
-            status,
-            None if wait is None else instant(self._clock.now() + wait),
+            return outcome
+        wait = deliveries.wait(_id(subject, delivery), delivery.tries + 1, self._terms().schedule_sec)
+        return replace(
+            outcome,
+            reason=reason or f"The receiver answered {status}.",
+            retry_at=None if wait is None else instant(self._clock.now() + wait),
             gone=status == GONE,
         )
 
-    async def _record(self, command: c.AnyJobCommand) -> None:
+    async def _record(self, subject: Subject, outcome: Outcome) -> None:
         """Record what came of an attempt; while the volume is full, wait for space."""
         while True:
             try:
-                await self._dispatcher.execute(command)
+                await self._subjects.record(subject, outcome)
                 return
             except StorageFull:
                 await asyncio.sleep(SPACE_WAIT_SEC)
 
 
-def _id(job: Job, delivery: Delivery) -> str:
-    return deliveries.delivery_id(job.job_id, delivery.number)
+def _id(subject: Subject, delivery: Delivery) -> str:
+    return deliveries.delivery_id(subject.name, delivery.number)
 
 
 def _is_pending(delivery: Delivery) -> bool:

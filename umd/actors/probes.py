@@ -7,21 +7,22 @@ a minute after its end, gets it too. It is cancelled when the last one who waits
 import asyncio
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
+from itertools import islice
 from typing import Literal, Protocol
 
 import msgspec
 import structlog
+from msgspec.structs import replace
 
 from umd.actors.catalogue import Catalogue
 from umd.clock import SECOND, Clock, Micros
-from umd.domain.events import Fault
+from umd.domain.events import Fault, ListedItem
 from umd.domain.faults import fault
+from umd.domain.options import ChannelDownloadRequest
 from umd.engine.prober import Item
 from umd.engine.protocol import Listed, ListingFailed
 from umd.errors import (
-    AddressNotAllowed,
-    DomainNotAllowed,
     ExtractionFailed,
     QueueFull,
     ShuttingDown,
@@ -38,6 +39,9 @@ WAITING_MAX = 32
 LISTED_MAX = 50_000
 """As for a batch: items that are read of a list, however long it says that it is."""
 LIST_BYTES_MAX = 33_554_432
+LOOKUPS_MAX = 50
+"""Items of a channel that are asked for one by one, because its list does not tell what a filter needs."""
+LOOKUPS_AT_ONCE = 4
 
 _log = structlog.get_logger(__name__)
 
@@ -45,17 +49,19 @@ _log = structlog.get_logger(__name__)
 class Prober(Protocol):
     """Asks a site. A call that is cancelled leaves nothing behind."""
 
-    async def item(self, url: str, cookies_id: str | None, *, raw: bool) -> Item:
+    async def item(self, url: str, cookies_id: str | None, owner: str, *, raw: bool) -> Item:
         """All about one item. Raises `ListingFailed`."""
 
-    def listing(self, url: str, cookies_id: str | None, items_max: int) -> AsyncGenerator[Listed, None]:
+    def listing(
+        self, url: str, cookies_id: str | None, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         """A list, page by page. Raises `ListingFailed`. Closed where it is not read to its end."""
 
 
 class Question(msgspec.Struct, frozen=True):
     """What is asked, and for whom: what one may see with his cookies is not another's to see."""
 
-    what: Literal["item", "raw", "list"]
+    what: Literal["item", "raw", "list", "entry"]
     url: str
     owner: str
     cookies_id: str | None = None
@@ -114,7 +120,7 @@ class Probes:
     async def item(self, question: Question) -> tuple[Item, int]:
         """One item, and the seconds since the site was asked.
 
-        Raises `ExtractionFailed`, `NotAllowed`, `UpstreamTimeout` and `QueueFull`, as `listing` does.
+        Raises `ExtractionFailed`, `UpstreamTimeout` and `QueueFull`, as `listing` does.
         """
         reading = await self._read(question, lambda _: False)
         return msgspec.msgpack.decode(reading.item or b"", type=_Kept).item(), self._age(reading)
@@ -125,6 +131,17 @@ class Probes:
             question, lambda found: count is not None and found.catalogue.count >= count
         )
         return reading, self._age(reading)
+
+    async def channel(self, question: Question, wanted: ChannelDownloadRequest) -> tuple[Reading, int]:
+        """A whole list, with what it does not tell and the filters or the sort need.
+
+        Its items are asked for one by one then, as far as `LOOKUPS_MAX` and the time of one more question go.
+        """
+        reading, age = await self.listing(question, None)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(self._timeout_sec):
+                await self._complete(question, reading.catalogue, wanted)
+        return reading, age
 
     async def stop(self) -> None:
         """No reading is under way on return, and none begins any more. May be repeated."""
@@ -145,6 +162,28 @@ class Probes:
         finally:
             reading.waiting -= 1
         return reading
+
+    async def _complete(
+        self, question: Question, catalogue: Catalogue, wanted: ChannelDownloadRequest
+    ) -> None:
+        lacking = iter(catalogue.lacking(wanted, LOOKUPS_MAX))
+        while places := list(islice(lacking, LOOKUPS_AT_ONCE)):
+            entries = [replace(question, what="entry", url=item.url) for item in catalogue.pick(places)]
+            pages = await asyncio.gather(*map(self._entry, entries))
+            for place, page in zip(places, pages, strict=True):
+                catalogue.learn(place, page)
+
+    async def _entry(self, question: Question) -> ListedItem | None:
+        """An item of a list as its own page tells of it; None where that cannot be had."""
+        try:
+            reading = await self._read(question, lambda found: found.catalogue.count > 0)
+        except ExtractionFailed as failed:
+            if failed.code == "cookies_not_found":
+                raise
+            return None
+        except UpstreamTimeout:
+            return None
+        return next(reading.catalogue.items(), None)
 
     def _age(self, reading: Reading) -> int:
         if reading.ended_at is None:
@@ -185,14 +224,15 @@ class Probes:
         try:
             await self._in_time(question, reading)
             reading.ended_at = self._clock.now()
-            self._keep(question, reading)
+            if question.what != "entry":  # its list keeps what is of use of it
+                self._keep(question, reading)
         except ListingFailed as failed:
-            reading.error = _error_of(failed.fault)
+            reading.error = failure(failed.fault)
         except UmdError as error:
             reading.error = error
         except Exception as error:  # noqa: BLE001  # the edge of a reading: those who wait have to hear of it
             _log.error("probe.bug", exc_info=error)
-            reading.error = _error_of(fault("internal", "The service failed on this address."))
+            reading.error = failure(fault("internal", "The service failed on this address."))
 
     def _settle(self, question: Question, reading: Reading, task: asyncio.Task[None]) -> None:
         """Let those who wait know of the end, also of one that came before the beginning."""
@@ -208,7 +248,8 @@ class Probes:
         try:
             async with asyncio.timeout(self._timeout_sec), self._slots:
                 began = True
-                await (self._read_list if question.what == "list" else self._read_item)(question, reading)
+                is_list = question.what in ("list", "entry")
+                await (self._read_list if is_list else self._read_item)(question, reading)
         except TimeoutError:
             if began:
                 raise UpstreamTimeout(
@@ -217,12 +258,14 @@ class Probes:
             raise QueueFull("Too many sites are being asked at the moment.") from None
 
     async def _read_item(self, question: Question, reading: Reading) -> None:
-        item = await self._prober.item(question.url, question.cookies_id, raw=question.what == "raw")
+        is_raw = question.what == "raw"
+        item = await self._prober.item(question.url, question.cookies_id, question.owner, raw=is_raw)
         reading.item = msgspec.msgpack.encode(_Kept.of(item))
 
     async def _read_list(self, question: Question, reading: Reading) -> None:
         catalogue = reading.catalogue
-        pages = self._prober.listing(question.url, question.cookies_id, LISTED_MAX)
+        items_max = 1 if question.what == "entry" else LISTED_MAX
+        pages = self._prober.listing(question.url, question.cookies_id, question.owner, items_max)
         async with aclosing(pages):
             async for page in pages:
                 catalogue.add(page)
@@ -264,8 +307,12 @@ class _Kept(msgspec.Struct, frozen=True, array_like=True):
         return msgspec.structs.replace(item, info=None if self.info is None else msgspec.Raw(self.info))
 
 
-def _error_of(failed: Fault) -> UmdError:
-    for refusal in (AddressNotAllowed, DomainNotAllowed):
-        if failed.code == refusal.code:
-            return refusal(failed.message)
-    return ExtractionFailed(failed.code, failed.message, retryable=failed.retryable)
+def failure(failed: Fault) -> ExtractionFailed:
+    """The fault of a child that was asked, as an error for the one who asks."""
+    return ExtractionFailed(
+        failed.code,
+        failed.message,
+        retryable=failed.retryable,
+        hint=failed.hint,
+        retry_after_sec=failed.retry_after_sec,
+    )

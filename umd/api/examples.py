@@ -82,7 +82,10 @@ _started = msgspec.json.encode(JobStarted(1, "2026.10.26"))
 _NOW = rfc3339(AT + 5 * SECOND)
 _jar = cookies.CookieResponse(JOB_ID, "a-site", ("example.com",), None, "active", _NOW, None)
 _delivery = deliveries.DeliveryResponse(
-    f"{JOB_ID}-4", "download.completed", DeliveryState.DELIVERED, 1, _NOW, None, _NOW, 204, None
+    f"msg_{JOB_ID}_2", "download.completed", DeliveryState.DELIVERED, 1, _NOW, None, _NOW, 204, None
+)
+_batch_delivery = msgspec.structs.replace(
+    _delivery, delivery_id=f"msg_batch_{JOB_ID}_1", event="batch.completed"
 )
 _batch = batch_views.BatchSummary(
     batch_id=JOB_ID,
@@ -250,6 +253,7 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
             cookies.DeleteResponse(JOB_ID, "cookies", "deleted", "The jar is gone.", _NOW),
             _delivery,
             deliveries.DeliveriesResponse(JOB_ID, [_delivery]),
+            deliveries.BatchDeliveriesResponse(JOB_ID, [_batch_delivery]),
             health.HealthResponse(
                 "healthy",
                 __version__,

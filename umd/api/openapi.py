@@ -9,10 +9,11 @@ import msgspec
 
 from umd import __version__
 from umd.api import examples, problems
+from umd.api.probes import ProbeQuery
 from umd.api.problems import MEANINGS, Problem
 from umd.api.routes import ROUTES, STREAM, Route
 from umd.domain.events import AnyJobEvent, Progress
-from umd.domain.faults import RETRYABLE
+from umd.domain.faults import KINDS, RETRYABLE
 
 Json: TypeAlias = dict[str, Any]
 
@@ -237,6 +238,8 @@ def _expected_problems(route: Route) -> Iterator[int]:
         yield from (413, 415, 422)
     if route.method != "GET":
         yield from (503, 507)
+    if route.query is not None and issubclass(route.query, ProbeQuery):
+        yield from (404, 422, 502, 503, 504, 507)
 
 
 def _statuses() -> list[int]:
@@ -245,10 +248,16 @@ def _statuses() -> list[int]:
 
 def _problem(status: int) -> Json:
     told = [f"- `{code}`: {meaning.title}" for code, meaning in MEANINGS.items() if meaning.status == status]
+    told += [f"- `{code}`: {kind.hint}" for code, kind in KINDS.items() if _is_of_site(code, status)]
     content = _content(Problem)
     code = next(code for code, meaning in MEANINGS.items() if meaning.status == status)
     content[problems.CONTENT_TYPE]["example"] = examples.problem(code)
     return {"description": "\n".join([HTTPStatus(status).phrase, "", *told]), "content": content}
+
+
+def _is_of_site(code: str, status: int) -> bool:
+    meaning = problems.meaning_of_site(code)
+    return meaning.status == status and meaning is not MEANINGS.get(code)
 
 
 def _schemas(routes: Iterable[Route]) -> Json:
@@ -256,7 +265,7 @@ def _schemas(routes: Iterable[Route]) -> Json:
     _, schemas = msgspec.json.schema_components(
         [*dict.fromkeys(kinds), Problem, *get_args(AnyJobEvent)], ref_template=REF
     )
-    schemas["Problem"]["properties"]["code"]["enum"] = sorted(MEANINGS)
+    schemas["Problem"]["properties"]["code"]["enum"] = sorted(MEANINGS | KINDS)
     schemas["Fault"]["properties"]["code"]["description"] = _fault_codes()
     return schemas
 

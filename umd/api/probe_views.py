@@ -96,7 +96,7 @@ class PlaylistPreviewResponse(msgspec.Struct, frozen=True):
 class ChannelInfoResponse(msgspec.Struct, frozen=True):
     """A page of a channel's videos that pass the filters.
 
-    Of `unknown_video_count` videos the list does not tell what a filter asks for; they are not among them.
+    Of `unknown_video_count` videos nobody could tell what a filter asks for; they are not among them.
     """
 
     url: str

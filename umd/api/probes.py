@@ -5,7 +5,7 @@ from typing import Annotated, Any, TypeVar
 import msgspec
 from aiohttp import web
 
-from umd.actors.probes import Question, Reading
+from umd.actors.probes import Question, failure
 from umd.api import answers, probe_views
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
@@ -13,8 +13,9 @@ from umd.api.decoding import read_query
 from umd.api.problems import HttpRefusal
 from umd.clock import SECOND, rfc3339
 from umd.domain import batch_validation, destinations, urls
+from umd.domain.faults import fault
 from umd.domain.options import ChannelDownloadRequest, Count, Date, SortField, SortOrder, Url
-from umd.errors import ExtractionFailed, InvalidInput
+from umd.errors import InvalidInput
 
 PAGE_MAX = 1_000_000
 A_LIST = "This address is a list of several items; GET /api/v1/playlist/preview shows them."
@@ -64,7 +65,7 @@ async def formats(request: web.Request) -> web.Response:
     query = _asked(request, context, ProbeQuery)
     item, age = await context.probes.item(Question("item", query.url, caller(request).name, query.cookies_id))
     if item.probed.many is not None:
-        raise ExtractionFailed("unsupported_url", A_LIST, retryable=False)
+        raise failure(fault("unsupported_url", A_LIST))
     return _answer(probe_views.formats(query.url, item), age)
 
 
@@ -83,34 +84,37 @@ async def preview(request: web.Request) -> web.Response:
     context = request.app[CONTEXT]
     query = _asked(request, context, PreviewQuery)
     page = probe_views.Page(query.page, query.page_size)
+    question = Question("list", query.url, caller(request).name, query.cookies_id)
     # One more than is shown tells whether there is a next page.
-    reading, age = await _list(request, query, page.end + 1)
+    reading, age = await context.probes.listing(question, page.end + 1)
     return _answer(probe_views.preview(query.url, reading.catalogue, page, is_whole=reading.is_whole), age)
 
 
 async def channel(request: web.Request) -> web.Response:
-    """A page of a channel's videos, filtered and sorted: the whole list has to be read for it."""
+    """A page of a channel's videos, filtered and sorted: the whole list has to be read for it, and more."""
     context = request.app[CONTEXT]
     query = _asked(request, context, ChannelQuery)
     wanted = _as_download(query, context)
-    reading, age = await _list(request, query, None)
+    question = Question("list", query.url, caller(request).name, query.cookies_id)
+    reading, age = await context.probes.channel(question, wanted)
     page = probe_views.Page(query.page, query.page_size)
     chosen = reading.catalogue.chosen(wanted)
     return _answer(probe_views.channel(query.url, reading.catalogue, page, chosen, _filters(query)), age)
 
 
 def _asked(request: web.Request, context: Context, into: type[Q]) -> Q:
-    """The query, of an address that may be asked. Raises `HttpRefusal` and `NotAllowed`."""
+    """The query, of an address that may be asked, with a jar of the caller's own.
+
+    The jar is looked for each time: what was learnt with it is not shown any more when it is gone. Raises
+    `HttpRefusal`, `NotAllowed` and `NotFound`.
+    """
     query = read_query(request, into)
     if (problem := urls.problem(query.url)) is not None:
         raise HttpRefusal("invalid_query", f"url: {problem}")
     destinations.check_site(context.rules, query.url)
+    if query.cookies_id is not None:
+        context.cookies.check(query.cookies_id, caller(request).name, context.clock.now())
     return query
-
-
-async def _list(request: web.Request, query: ProbeQuery, count: int | None) -> tuple[Reading, int]:
-    probes = request.app[CONTEXT].probes
-    return await probes.listing(Question("list", query.url, caller(request).name, query.cookies_id), count)
 
 
 def _as_download(query: ChannelQuery, context: Context) -> ChannelDownloadRequest:

@@ -73,6 +73,7 @@ MEANINGS: Mapping[str, Meaning] = MappingProxyType(
         "queue_full": Meaning(503, "The service has as much to do as it can hold", 10),
         "log_read_only": Meaning(503, "The event log is damaged; nothing can be changed"),
         "shutting_down": Meaning(503, "The service is stopping", 5),
+        "upstream_error": Meaning(502, "The site failed"),
         "upstream_timeout": Meaning(504, "The site did not answer in time"),
         "storage_full": Meaning(507, "There is no space left", 60),
     }
@@ -87,10 +88,11 @@ _SHOWN_AS: Mapping[type[UmdError], str] = MappingProxyType(
 )
 """Errors whose own code says nothing to a client. After `LogFailed` the process ends, to replay the log."""
 
-_OF_A_SITE: Mapping[str, int] = MappingProxyType(
-    {"network": 502, "upstream_error": 502, "worker_crashed": 502, "storage_full": 507}
+_REFUSED = Meaning(422, "The site does not tell this")
+_NO_REFUSAL = frozenset(
+    {"address_not_allowed", "domain_not_allowed", "cookies_not_found", "upstream_error", "storage_full"}
 )
-"""What is not the site's refusal (422) of an item: `umd.domain.faults` has all the codes."""
+"""Of the codes of a site's answer (`umd.domain.faults`) those that mean here what they mean elsewhere."""
 
 _ROUTER = MappingProxyType(
     {
@@ -103,6 +105,11 @@ _ROUTER = MappingProxyType(
     }
 )
 """What aiohttp refuses by itself."""
+
+
+def meaning_of_site(code: str) -> Meaning:
+    """What a code means where a site was asked, and did not tell."""
+    return MEANINGS[code] if code in _NO_REFUSAL else _REFUSED
 
 
 class HttpRefusal(Exception):
@@ -125,7 +132,10 @@ class HttpRefusal(Exception):
 
 
 class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The body of an error. `instance` is the path that was asked for, where it could be read."""
+    """The body of an error. `instance` is the path that was asked for, where it could be read.
+
+    `retryable` and `hint` are told where a site was asked: whether trying again makes sense, and what to do.
+    """
 
     type: str
     title: str
@@ -137,6 +147,7 @@ class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
     errors: tuple[FieldError, ...] | None = None
     retry_after: int | None = None
     retryable: bool | None = None
+    hint: str | None = None
 
 
 @web.middleware
@@ -222,10 +233,13 @@ def _explain_own(request: web.BaseRequest, error: UmdError) -> web.Response:
 
 
 def _explain_site(request: web.BaseRequest, error: ExtractionFailed) -> web.Response:
-    """The code is that of a download which failed for the same reason, and says whether to try again."""
-    meaning = Meaning(_OF_A_SITE.get(error.code, 422), "The site does not tell this")
+    """The code is that of a download which failed for the same reason, with all that its error tells."""
+    meaning = meaning_of_site(error.code)
+    meaning = meaning._replace(retry_after=error.retry_after_sec or meaning.retry_after)
     body = _problem(request, error.code, meaning, str(error))
-    return _answer(msgspec.structs.replace(body, retryable=error.retryable))
+    return _answer(
+        msgspec.structs.replace(body, retryable=error.retryable, hint=redaction.text(error.hint) or None)
+    )
 
 
 def _detail(error: web.HTTPException) -> str:

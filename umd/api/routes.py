@@ -292,6 +292,23 @@ ROUTES: tuple[Route, ...] = (
     ),
     Route(
         "GET",
+        "/api/v1/batch/{id}/deliveries",
+        deliveries.batch_history,
+        "Show the webhooks of a batch",
+        deliveries.BatchDeliveriesResponse,
+        READ_OWN,
+    ),
+    Route(
+        "POST",
+        "/api/v1/batch/{id}/deliveries/{delivery_id}/redeliver",
+        deliveries.batch_redeliver,
+        "Deliver a batch's webhook again",
+        deliveries.DeliveryResponse,
+        WRITE_OWN,
+        status=202,
+    ),
+    Route(
+        "GET",
         "/api/v1/batch/{id}/events",
         events.batch_events,
         "Follow a batch and its downloads",

@@ -17,7 +17,9 @@ from msgspec.structs import replace
 
 from umd.clock import Micros, encode_id
 from umd.domain import commands as c
+from umd.domain import deliveries
 from umd.domain import events as e
+from umd.domain.deliveries import Deliveries, Delivery, DeliveryState
 from umd.domain.options import BatchDownloadRequest, BatchOrder, DownloadRequest, MediaOptions
 from umd.errors import IdempotencyKeyReused, InvalidState, NotFound
 
@@ -33,6 +35,7 @@ class BatchState(StrEnum):
     CANCELLED = "cancelled"
 
 
+_ENDS = (e.BatchCompleted, e.BatchFailed, e.BatchCancelled)
 FINAL = frozenset({BatchState.COMPLETED, BatchState.FAILED, BatchState.CANCELLED})
 
 
@@ -58,6 +61,8 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     stop_reason: e.BatchStopReason | None = None
     tally: e.Tally | None = None
     error: e.Fault | None = None
+    deliveries: Deliveries = ()
+    receiver_gone: bool = False
 
 
 PREFIX = "batch-"
@@ -118,6 +123,8 @@ def decide(batch: Batch | None, command: c.AnyBatchCommand) -> tuple[e.AnyBatchE
             return _end(batch, command)
         case c.RetryBatch():
             return _retry(batch)
+        case c.RecordBatchDelivered() | c.RecordBatchDeliveryFailed() | c.RequeueBatchDelivery():
+            return deliveries.decide(batch.deliveries, deliveries.of_batch(batch.batch_id), command)
 
 
 def _submit(batch: Batch | None, command: c.SubmitBatch) -> tuple[e.AnyBatchEvent, ...]:
@@ -228,7 +235,14 @@ def evolve(batch: Batch | None, event: e.AnyBatchEvent, at: Micros) -> Batch:
         return _queued(event, at)
     assert batch is not None, "a stream begins with batch.queued"  # noqa: S101  # an invariant of the log
 
+    after = _evolve(batch, event, at)
+    return _announce(after, at) if isinstance(event, _ENDS) else after
+
+
+def _evolve(batch: Batch, event: e.AnyBatchEvent, at: Micros) -> Batch:
     match event:
+        case e.BatchQueued():
+            return batch
         case e.BatchStarted():
             return replace(batch, started_at=at)
         case e.BatchListed():
@@ -251,6 +265,27 @@ def evolve(batch: Batch | None, event: e.AnyBatchEvent, at: Micros) -> Batch:
             return replace(batch, state=BatchState.CANCELLED, tally=event.tally, ended_at=at)
         case e.BatchRetrying():
             return _retried(batch, at)
+        case e.WebhookDelivered() | e.WebhookFailed() | e.WebhookRequeued():
+            gone = batch.receiver_gone or (isinstance(event, e.WebhookFailed) and event.gone)
+            noted = deliveries.evolve(batch.deliveries, event, at)
+            return replace(batch, deliveries=noted, receiver_gone=gone)
+
+
+def _announce(batch: Batch, at: Micros) -> Batch:
+    """The batch, which has come to its end, with the webhook that tells of it, if its request wants one."""
+    if not deliveries.wants(batch.order.request, "batch.completed"):
+        return batch
+    delivery = Delivery(
+        number=len(batch.deliveries) + 1,
+        event="batch.completed",
+        at=at,
+        status=batch.state,
+        error=batch.error,
+        tally=batch.tally,
+        state=DeliveryState.DISABLED if batch.receiver_gone else DeliveryState.PENDING,
+        due_at=at,
+    )
+    return replace(batch, deliveries=(*batch.deliveries, delivery))
 
 
 def _queued(event: e.BatchQueued, at: Micros) -> Batch:

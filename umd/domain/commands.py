@@ -159,8 +159,6 @@ class RequeueDelivery(JobCommand, frozen=True, tag="RequeueDelivery"):
     delivery: int
 
 
-DeliveryCommand = RecordDelivered | RecordDeliveryFailed | RequeueDelivery
-
 AnyJobCommand = (
     SubmitDownload
     | StartAttempt
@@ -236,8 +234,54 @@ class RetryBatch(BatchCommand, frozen=True, tag="RetryBatch"):
     """Try again what failed or was cancelled."""
 
 
+class RecordBatchDelivered(BatchCommand, frozen=True, tag="RecordBatchDelivered"):
+    """The same as `RecordDelivered`, of a batch's webhook."""
+
+    delivery: int
+    attempt: int
+    status: int
+    duration_ms: int
+
+
+class RecordBatchDeliveryFailed(BatchCommand, frozen=True, tag="RecordBatchDeliveryFailed"):
+    """The same as `RecordDeliveryFailed`, of a batch's webhook."""
+
+    delivery: int
+    attempt: int
+    reason: str
+    duration_ms: int
+    status: int | None = None
+    retry_at: Instant | None = None
+    gone: bool = False
+
+
+class RequeueBatchDelivery(BatchCommand, frozen=True, tag="RequeueBatchDelivery"):
+    """The same as `RequeueDelivery`, of a batch's webhook."""
+
+    delivery: int
+
+
 AnyBatchCommand = (
-    SubmitBatch | StartBatch | RecordItems | EndListing | CancelBatch | StopBatch | EndBatch | RetryBatch
+    SubmitBatch
+    | StartBatch
+    | RecordItems
+    | EndListing
+    | CancelBatch
+    | StopBatch
+    | EndBatch
+    | RetryBatch
+    | RecordBatchDelivered
+    | RecordBatchDeliveryFailed
+    | RequeueBatchDelivery
+)
+
+DeliveryCommand = (
+    RecordDelivered
+    | RecordDeliveryFailed
+    | RequeueDelivery
+    | RecordBatchDelivered
+    | RecordBatchDeliveryFailed
+    | RequeueBatchDelivery
 )
 
 Command = AnyJobCommand | AnyBatchCommand

@@ -1,4 +1,4 @@
-"""The webhooks of one job: which are due, what came of each attempt, and when the next one is.
+"""The webhooks of one job or batch: which are due, what came of each attempt, and when the next one is.
 
 A delivery is not stored by itself: it follows from the event that it tells of, so that no crash comes
 between the two. What is stored is what came of each attempt.
@@ -28,23 +28,25 @@ class DeliveryState(StrEnum):
     EXHAUSTED = "exhausted"
     """Every attempt of the schedule has failed."""
     DISABLED = "disabled"
-    """The receiver said 410: it wants no more of this job."""
+    """The receiver said 410: it wants no more of this job or batch."""
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """One webhook. `number` counts in its job, `tries` since it was last put into the queue.
+    """One webhook. `number` counts in its job or batch, `tries` since it was last put into the queue.
 
-    What the body tells is kept as it was, so that a late attempt tells the same as the first.
+    What the body tells is kept as it was, so that a late attempt tells the same as the first; `tally` is a
+    batch's, `attempt`, `files` and `reason` are a job's.
     """
 
     number: int
     event: WebhookEvent
     at: Micros
     status: str
-    attempt: int
+    attempt: int = 0
     files: tuple[e.File, ...] = ()
     error: e.Fault | None = None
     reason: e.DeletionReason | None = None
+    tally: e.Tally | None = None
     state: DeliveryState = DeliveryState.PENDING
     attempts: int = 0
     tries: int = 0
@@ -57,15 +59,23 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
 Deliveries = tuple[Delivery, ...]
 
 
-def delivery_id(job_id: str, number: int) -> str:
-    """The `webhook-id`: the same for every attempt, so that a receiver knows what it has already."""
-    return f"{_ID_PREFIX}{job_id}_{number}"
+def delivery_id(subject: str, number: int) -> str:
+    """The `webhook-id`: the same for every attempt, so that a receiver knows what it has already.
+
+    The subject is a job's id, or `of_batch`.
+    """
+    return f"{_ID_PREFIX}{subject}_{number}"
 
 
-def named(deliveries: Deliveries, job_id: str, name: str) -> Delivery:
+def of_batch(batch_id: str) -> str:
+    """The subject of a batch's webhooks: one `Idempotency-Key` gives a job and a batch the same id."""
+    return f"batch_{batch_id}"
+
+
+def named(deliveries: Deliveries, subject: str, name: str) -> Delivery:
     """The delivery with this id. Raises `NotFound`."""
     for one in deliveries:
-        if delivery_id(job_id, one.number) == name:
+        if delivery_id(subject, one.number) == name:
             return one
     raise NotFound("delivery", name[:64])
 
@@ -98,18 +108,18 @@ def wait(delivery_id: str, tries: int, schedule_sec: tuple[int, ...]) -> Micros 
     return round(schedule_sec[tries] * (1 + spread) * SECOND)
 
 
-def decide(deliveries: Deliveries, command: c.DeliveryCommand) -> tuple[e.WebhookEvents, ...]:
+def decide(deliveries: Deliveries, subject: str, command: c.DeliveryCommand) -> tuple[e.WebhookEvents, ...]:
     """What comes of a command. No events means that it is done already. Raises `NotFound`."""
-    delivery = find(deliveries, command.job_id, command.delivery)
+    delivery = find(deliveries, subject, command.delivery)
     match command:
-        case c.RequeueDelivery():
+        case c.RequeueDelivery() | c.RequeueBatchDelivery():
             is_pending = delivery.state is DeliveryState.PENDING
             return () if is_pending else (e.WebhookRequeued(command.delivery),)
-        case c.RecordDelivered() if _is_next(delivery, command.attempt):
+        case c.RecordDelivered() | c.RecordBatchDelivered() if _is_next(delivery, command.attempt):
             return (
                 e.WebhookDelivered(command.delivery, command.attempt, command.status, command.duration_ms),
             )
-        case c.RecordDeliveryFailed() if _is_next(delivery, command.attempt):
+        case c.RecordDeliveryFailed() | c.RecordBatchDeliveryFailed() if _is_next(delivery, command.attempt):
             return (
                 e.WebhookFailed(
                     command.delivery,
@@ -138,10 +148,10 @@ def evolve(deliveries: Deliveries, event: e.WebhookEvents, at: Micros) -> Delive
     )
 
 
-def find(deliveries: Deliveries, job_id: str, number: int) -> Delivery:
+def find(deliveries: Deliveries, subject: str, number: int) -> Delivery:
     """The delivery with this number. Raises `NotFound`."""
     if not 1 <= number <= len(deliveries):
-        raise NotFound("delivery", delivery_id(job_id, number))
+        raise NotFound("delivery", delivery_id(subject, number))
     return deliveries[number - 1]
 
 

@@ -286,8 +286,12 @@ class JobFilesMissing(JobEvent, frozen=True, tag="job.files_missing"):
     paths: tuple[str, ...]
 
 
-class WebhookDelivered(JobEvent, frozen=True, tag="webhook.delivered"):
-    """Attempt number `attempt` at the job's delivery number `delivery` was answered with 2xx."""
+class DeliveryEvent(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can happen to a webhook: in the stream of the job, or of the batch, that it tells of."""
+
+
+class WebhookDelivered(DeliveryEvent, frozen=True, tag="webhook.delivered"):
+    """Attempt number `attempt` at the stream's delivery number `delivery` was answered with 2xx."""
 
     delivery: int
     attempt: int
@@ -295,8 +299,8 @@ class WebhookDelivered(JobEvent, frozen=True, tag="webhook.delivered"):
     duration_ms: int
 
 
-class WebhookFailed(JobEvent, frozen=True, tag="webhook.failed"):
-    """An attempt failed. `retry_at` is null after the last; `gone`: the receiver wants no more of the job."""
+class WebhookFailed(DeliveryEvent, frozen=True, tag="webhook.failed"):
+    """An attempt failed. `retry_at` is null after the last; `gone`: the receiver wants no more."""
 
     delivery: int
     attempt: int
@@ -307,7 +311,7 @@ class WebhookFailed(JobEvent, frozen=True, tag="webhook.failed"):
     gone: bool = False
 
 
-class WebhookRequeued(JobEvent, frozen=True, tag="webhook.requeued"):
+class WebhookRequeued(DeliveryEvent, frozen=True, tag="webhook.requeued"):
     """A delivery is to be made again, because a client asked."""
 
     delivery: int
@@ -410,6 +414,9 @@ AnyBatchEvent = (
     | BatchFailed
     | BatchCancelled
     | BatchRetrying
+    | WebhookDelivered
+    | WebhookFailed
+    | WebhookRequeued
 )
 
 Event = AnyJobEvent | AnyBatchEvent

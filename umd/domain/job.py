@@ -133,7 +133,7 @@ def decide(job: Job | None, command: c.AnyJobCommand, at: Micros) -> tuple[e.Any
         case c.ConfirmStopped():
             return _confirm_stopped(job, command)
         case c.RecordDelivered() | c.RecordDeliveryFailed() | c.RequeueDelivery():
-            return deliveries.decide(job.deliveries, command)
+            return deliveries.decide(job.deliveries, job.job_id, command)
 
 
 def _submit(job: Job | None, command: c.SubmitDownload) -> tuple[e.AnyJobEvent, ...]:

@@ -8,9 +8,11 @@ from standardwebhooks import Webhook
 
 from umd.clock import SECOND, Micros, instant, rfc3339
 from umd.domain import redaction
+from umd.domain.batch import Batch
 from umd.domain.deliveries import Delivery
-from umd.domain.events import DeletionReason, Fault, File, Metadata
+from umd.domain.events import DeletionReason, Fault, File, Metadata, Tally
 from umd.domain.job import Job
+from umd.domain.options import BatchKind
 
 SECRET_PREFIX = "whsec_"  # noqa: S105  # what a secret begins with
 SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
@@ -35,12 +37,29 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     status_url: str | None
 
 
+class BatchData(msgspec.Struct, frozen=True, kw_only=True):
+    """What a webhook tells of a batch. The downloads tell of themselves, each by its own webhooks."""
+
+    batch_id: str
+    kind: BatchKind
+    status: str
+    title: str | None
+    total_jobs: int
+    completed_jobs: int
+    failed_jobs: int
+    cancelled_jobs: int
+    skipped_jobs: int
+    error: Fault | None
+    created_at: str
+    status_url: str | None
+
+
 class Body(msgspec.Struct, frozen=True):
     """The body. `timestamp` is when it happened, however late it is told."""
 
     type: str
     timestamp: str
-    data: Data
+    data: Data | BatchData
 
 
 def body(job: Job, delivery: Delivery, base_url: str) -> bytes:
@@ -58,6 +77,30 @@ def body(job: Job, delivery: Delivery, base_url: str) -> bytes:
         created_at=rfc3339(job.created_at),
         status_url=f"{base_url}/api/v1/download/{job.job_id}" if base_url else None,
     )
+    return _encoded(delivery, data)
+
+
+def batch_body(batch: Batch, delivery: Delivery, base_url: str) -> bytes:
+    """The same for a delivery of a batch."""
+    tally = delivery.tally or Tally()
+    data = BatchData(
+        batch_id=batch.batch_id,
+        kind=batch.order.kind,
+        status=delivery.status,
+        title=batch.title,
+        total_jobs=tally.completed + tally.failed + tally.cancelled + tally.skipped,
+        completed_jobs=tally.completed,
+        failed_jobs=tally.failed,
+        cancelled_jobs=tally.cancelled,
+        skipped_jobs=tally.skipped,
+        error=delivery.error,
+        created_at=rfc3339(batch.created_at),
+        status_url=f"{base_url}/api/v1/batch/{batch.batch_id}" if base_url else None,
+    )
+    return _encoded(delivery, data)
+
+
+def _encoded(delivery: Delivery, data: Data | BatchData) -> bytes:
     return redaction.shown(msgspec.json.encode(Body(delivery.event, rfc3339(delivery.at), data)))
 
 

@@ -8,13 +8,17 @@ from pathlib import Path
 from umd.domain.faults import blame, fault
 from umd.domain.options import MediaOptions
 from umd.engine.protocol import AnyReport, AnyTask, Assignment, Attempt, Engine, Finished, ListingFailed
-from umd.errors import EngineError
+from umd.errors import EngineError, NotFound
 
 SILENCE_SEC_MAX = 120.0
 
 
 class Errands:
-    """Sends children. `folder` makes an empty folder by name, and `discard` removes it; both block."""
+    """Sends children.
+
+    `folder` makes an empty folder by name, and `discard` removes it; `jar` is the text of an owner's cookie
+    jar by its id, and raises `NotFound`. All three block.
+    """
 
     def __init__(
         self,
@@ -22,21 +26,23 @@ class Errands:
         new_id: Callable[[], str],
         folder: Callable[[str], Path],
         discard: Callable[[str], None],
+        jar: Callable[[str, str], str],
     ) -> None:
         self._engine = engine
         self._new_id = new_id
         self._folder = folder
         self._discard = discard
+        self._jar = jar
 
     async def run(
-        self, url: str, options: MediaOptions, task: AnyTask, sec_max: float
+        self, url: str, options: MediaOptions, owner: str, task: AnyTask, sec_max: float
     ) -> AsyncGenerator[AnyReport, None]:
         """The reports of a child that does this task, but for the last, until that says that all went well.
 
-        Raises `ListingFailed`. To be closed (`aclosing`) when it is not read to its end: then no process of
-        it is left, and no folder.
+        The child has a copy of its own of the owner's jar that the options name. Raises `ListingFailed`. To
+        be closed (`aclosing`) when it is not read to its end: then no process of it is left, and no folder.
         """
-        async with self._child(url, options, task) as attempt:
+        async with self._child(url, options, owner, task) as attempt:
             finished: Finished | None = None
             reports = attempt.reports()
             deadline = asyncio.get_running_loop().time() + sec_max
@@ -51,18 +57,29 @@ class Errands:
                 raise ListingFailed(blame(finished.fault, (await attempt.wait()).refusal))
 
     @asynccontextmanager
-    async def _child(self, url: str, options: MediaOptions, task: AnyTask) -> AsyncIterator[Attempt]:
+    async def _child(
+        self, url: str, options: MediaOptions, owner: str, task: AnyTask
+    ) -> AsyncIterator[Attempt]:
         """A running child with a folder of its own; neither is left behind."""
+        cookies = await self._cookies(options.cookies_id, owner)
         name = self._new_id()
         folder = await asyncio.to_thread(self._folder, name)
         try:
-            attempt = await self._run(Assignment(name, 1, url, options, str(folder), task=task))
+            attempt = await self._run(Assignment(name, 1, url, options, str(folder), cookies, task))
             try:
                 yield attempt
             finally:
                 await attempt.stop()
         finally:
             await asyncio.to_thread(self._discard, name)
+
+    async def _cookies(self, cookies_id: str | None, owner: str) -> str:
+        if cookies_id is None:
+            return ""
+        try:
+            return await asyncio.to_thread(self._jar, cookies_id, owner)
+        except NotFound as missing:
+            raise ListingFailed(fault("cookies_not_found", str(missing))) from None
 
     async def _run(self, assignment: Assignment) -> Attempt:
         try:

@@ -41,12 +41,12 @@ class EngineProber:
         self._errands = errands
         self._sec_max = sec_max
 
-    async def item(self, url: str, cookies_id: str | None, *, raw: bool) -> Item:
+    async def item(self, url: str, cookies_id: str | None, owner: str, *, raw: bool) -> Item:
         """One item. Raises `ListingFailed`."""
         metadata: Metadata | None = None
         probed: Probed | None = None
         told: list[Told] = []
-        async with aclosing(self._run(url, cookies_id, Probe(raw))) as reports:
+        async with aclosing(self._run(url, cookies_id, owner, Probe(raw))) as reports:
             async for report in reports:
                 match report:
                     case Extracted():
@@ -62,13 +62,17 @@ class EngineProber:
         info = msgspec.Raw("".join(one.text for one in told).encode()) if told else None
         return Item(metadata, probed, info, told[0].left_out if told else ())
 
-    async def listing(self, url: str, cookies_id: str | None, items_max: int) -> AsyncGenerator[Listed, None]:
+    async def listing(
+        self, url: str, cookies_id: str | None, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
         """A list, page by page. Raises `ListingFailed`. To be closed when it is not read to its end."""
-        async with aclosing(self._run(url, cookies_id, Listing(items_max))) as reports:
+        async with aclosing(self._run(url, cookies_id, owner, Listing(items_max))) as reports:
             async for report in reports:
                 if isinstance(report, Listed):
                     yield report
 
-    def _run(self, url: str, cookies_id: str | None, task: AnyTask) -> AsyncGenerator[AnyReport, None]:
+    def _run(
+        self, url: str, cookies_id: str | None, owner: str, task: AnyTask
+    ) -> AsyncGenerator[AnyReport, None]:
         options = MediaOptions(cookies_id=cookies_id, max_filesize=PROBE_BYTES_MAX, embed_metadata=False)
-        return self._errands.run(url, options, task, self._sec_max)
+        return self._errands.run(url, options, owner, task, self._sec_max)

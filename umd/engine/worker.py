@@ -81,7 +81,7 @@ def _attempt(
             case Download():
                 return _download(assignment, config, reporter, make_loader, limit)
             case Listing(items_max):
-                return _list(assignment.url, items_max, reporter, make_loader)
+                return _list(assignment, items_max, reporter, make_loader)
             case Probe() as task:
                 return _probe(assignment, task, reporter, make_loader, limit)
     except KeyboardInterrupt:
@@ -110,11 +110,13 @@ def _download(
     return _result(loader.extract_info(assignment.url), loader)
 
 
-def _list(url: str, items_max: int, reporter: Reporter, make_loader: LoaderMaker) -> Finished:
+def _list(assignment: Assignment, items_max: int, reporter: Reporter, make_loader: LoaderMaker) -> Finished:
     # It imports yt-dlp, as the loader does.
     from umd.engine import listing
 
-    for page in listing.pages(make_loader(), url, items_max):
+    loader = make_loader()
+    loader.take_cookies(assignment.cookies)
+    for page in listing.pages(loader, assignment.url, items_max):
         reporter.send(page)
     return Finished()
 
@@ -127,6 +129,7 @@ def _probe(
 
     loader = make_loader()
     loader.prefer(params.plan(assignment.options, limit))
+    loader.take_cookies(assignment.cookies)
     for report in probing.reports(loader, assignment.url, raw=task.raw):
         reporter.send(report)
     return Finished()

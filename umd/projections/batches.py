@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 import msgspec
 
 from umd.domain.batch import FINAL, Batch, evolve
-from umd.domain.events import BatchEvent, BatchQueued
+from umd.domain.events import BatchEvent, BatchQueued, DeliveryEvent
 from umd.domain.job import Job, State
 from umd.errors import NotFound
 from umd.log import Fact, Record
@@ -86,6 +86,10 @@ class Batches:
         ends = (State.COMPLETED, State.FAILED, State.CANCELLED)
         return [job_id for job_id, state in self._children[batch_id].items() if state not in ends]
 
+    def in_creation_order(self) -> list[BatchEntry]:
+        """All batches, oldest first."""
+        return list(self._entries.values())
+
     def active(self) -> list[str]:
         """The batches that are under way, oldest first."""
         return list(self._active)
@@ -126,7 +130,7 @@ class Batches:
                 self._add(evolve(None, event, record.at), record)
             return
         batch = entry.batch
-        if isinstance(event, BatchEvent):
+        if isinstance(event, BatchEvent | DeliveryEvent):
             batch = evolve(batch, event, record.at)
         self._put(BatchEntry(batch, record.position, entry.created_position, entry.correlation))
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 
-from umd.domain.events import JobEvent, JobQueued
+from umd.domain.events import DeliveryEvent, JobEvent, JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
 from umd.log import Fact, Record, Unknown
@@ -129,7 +129,7 @@ class Jobs:
                 self._add(evolve(None, event, record.at), record)
             return
         before = entry.job
-        job = evolve(before, event, record.at) if isinstance(event, JobEvent) else before
+        job = evolve(before, event, record.at) if isinstance(event, JobEvent | DeliveryEvent) else before
         entry = Entry(job, record.position, entry.created_position, entry.correlation)
         self._entries[job_id] = entry
         if job.state is not before.state:

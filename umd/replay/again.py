@@ -10,7 +10,7 @@ from umd.domain import batch as batch_rules
 from umd.domain import job as job_rules
 from umd.domain.batch import Batch
 from umd.domain.commands import Command, JobCommand
-from umd.domain.events import BatchQueued, Event, JobEvent, JobQueued
+from umd.domain.events import BatchQueued, DeliveryEvent, Event, JobEvent, JobQueued
 from umd.domain.job import Job
 from umd.errors import Refused
 from umd.log import Record, Unknown
@@ -92,7 +92,7 @@ class Again:
         return batch_rules.decide(self._batches.get(stream), command)
 
     def _evolve(self, stream: str, event: Event, at: Micros) -> None:
-        if isinstance(event, JobEvent):
+        if isinstance(event, JobEvent) or (isinstance(event, DeliveryEvent) and stream in self._jobs):
             self._jobs[stream] = job_rules.evolve(self._jobs.get(stream), event, at)
         else:
             self._batches[stream] = batch_rules.evolve(self._batches.get(stream), event, at)

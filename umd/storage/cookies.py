@@ -113,14 +113,18 @@ class CookieStore:
             self._jars[jar.cookies_id] = jar
             return jar
 
-    def text(self, cookies_id: str, owner: str, at: Micros) -> str:
-        """A jar's living cookies in Netscape's format, for a worker's eyes only.
-
-        Raises `NotFound` for one that is not there, not the owner's, expired, or cannot be opened.
-        """
+    def check(self, cookies_id: str, owner: str, at: Micros) -> None:
+        """See that the owner has this jar. Raises `NotFound` where it is not there, not his, or expired."""
         jar = self._jars.get(cookies_id)
         if jar is None or jar.owner != owner or is_over(jar, at):
             raise NotFound("cookies", cookies_id)
+
+    def text(self, cookies_id: str, owner: str, at: Micros) -> str:
+        """A jar's living cookies in Netscape's format, for a worker's eyes only.
+
+        Raises `NotFound` as `check` does, and for one that cannot be opened.
+        """
+        self.check(cookies_id, owner, at)
         try:
             content, _ = self._read(self._path(cookies_id))
         except (Unsealable, OSError):

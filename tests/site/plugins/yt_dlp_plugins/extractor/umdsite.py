@@ -112,6 +112,8 @@ class UmdSiteListIE(_UmdSiteBase):
             entries = [self.url_result(page, UmdSiteListIE) for page in pages]
             return {"_type": "playlist", "id": name, "title": f"Tabs of {name}", "entries": entries}
         first = self._api(url, kind, name)
+        if refused := first.get("refused"):
+            raise ExtractorError(_WORDS[refused], expected=True)
 
         def fetch(page: int) -> list[dict[str, Any]]:
             data = first if page == 0 else self._api(url, kind, name, page=page)
