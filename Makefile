@@ -30,8 +30,11 @@ install: $(RUN) $(FFMPEG) ## Set up what running needs
 run: install ## Start the service on 127.0.0.1:8080 (UMD_HOST, UMD_PORT)
 	@exec $(PY) -m umd serve $(ARGS)
 
+# Two tests at a time on two cores: most wait for processes and sockets. Files stay whole, and in their order:
+# what one file shares is made once, and the long ones do not come last.
 test: $(DEV) $(FFMPEG) ## Run all tests, with coverage
-	$(PY) -m pytest --cov=umd --cov-report=term --cov-fail-under=90 $(ARGS)
+	$(PY) -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder \
+		--cov=umd --cov-report=term --cov-fail-under=90 $(ARGS)
 
 check: $(DEV) ## Check format, lint, types and the layer table
 	$(PY) -m ruff format --check .

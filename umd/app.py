@@ -42,7 +42,7 @@ from umd.domain.validation import Permits
 from umd.egress.delivery import Poster
 from umd.egress.proxy import Egress
 from umd.egress.resolver import SystemResolver
-from umd.egress.webhooks import connector
+from umd.egress.webhooks import RouteConnector
 from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
 from umd.engine.errand import Errands
@@ -174,8 +174,8 @@ class App:
         self._rules = destinations.rules_of(settings)
         self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
         self._webhook_secrets = _webhook_secrets(settings)
-        judged = partial(connector, self._rules, self._resolver)
-        self._poster = Poster(settings.webhook_timeout_sec, judged)
+        connector = partial(RouteConnector, self._egress.route())
+        self._poster = Poster(settings.webhook_timeout_sec, connector)
         self._workers = Supervisor("jobs", self.fail)
         self._hub = Hub(self._log, self._live, StreamLimits.of(settings))
         self._resting: asyncio.Task[None] | None = None

@@ -127,9 +127,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         str,
         Meta(
             pattern=r"^((http|socks5|socks5h)://([^/\s@]+@)?[^/\s@]+:\d{1,5}/?)?$",
-            description="a proxy that downloads go through, `http://`, `socks5://` or `socks5h://`, with "
-            "`user:password@` if needed; an HTTP one has to permit CONNECT to every port. Only with socks5h "
-            "does it look names up itself, and nobody judges what they lead to",
+            description="a proxy that downloads and webhooks go through, `http://`, `socks5://` or "
+            "`socks5h://`, with `user:password@` if needed; an HTTP one has to permit CONNECT to every port. "
+            "It is asked for addresses that were judged here; only with socks5h it looks names up, and "
+            "then it is the proxy that has to refuse what leads into its own network",
         ),
     ] = ""
     log_reserve_bytes: Annotated[

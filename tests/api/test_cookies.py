@@ -1,3 +1,6 @@
+import asyncio
+import io
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import msgspec
@@ -63,12 +66,14 @@ async def test_a_form_is_taken_strictly(world: World, fields: dict[str, str], co
     "body",
     [
         {"name": "a b", "cookies": JAR},
+        {"name": "a\n", "cookies": JAR},
         {"name": "mine"},
         {"name": "mine", "cookies": JAR, "browser": "firefox"},
         {"name": "mine", "cookies": "no jar"},
         {"name": "mine", "cookies": JAR.replace("\t0\t", "\t1\t")},
         {"name": "mine", "browser": "netscape"},
         {"name": "mine", "browser": "firefox", "profile": "../../root"},
+        {"name": "mine", "browser": "firefox", "profile": "work\n"},
     ],
 )
 async def test_what_is_no_jar_is_refused_and_not_repeated(world: World, body: dict[str, str]) -> None:
@@ -88,6 +93,40 @@ async def test_an_idempotency_key_makes_one_jar(world: World) -> None:
     assert first.json == again.json
     assert is_problem(other, "idempotency_key_reused", 422)
     assert len((await world.get(PATH)).json["items"]) == 1
+
+
+async def test_of_requests_at_once_with_one_idempotency_key_one_makes_a_jar(world: World) -> None:
+    bodies = [{"name": f"n{number}", "cookies": JAR} for number in range(5)]
+
+    answers = await asyncio.gather(*(world.post(body, path=PATH, Idempotency_Key="k") for body in bodies))
+
+    [made] = [answer for answer in answers if answer.status == 201]
+    assert all(is_problem(each, "idempotency_key_reused", 422) for each in answers if each is not made)
+    assert (await world.get(PATH)).json["items"] == [made.json]
+
+
+@pytest.mark.parametrize("place", ["before", "within", "behind"])
+async def test_a_form_has_no_room_for_more_than_a_jar(world: World, place: str) -> None:
+    junk = b"x" * 1_000 + b"\r\n"
+    junk *= 2_000_000 // len(junk)
+    parts = {"before": b"", "within": b"", "behind": b""} | {place: junk}
+    body = (
+        parts["before"]
+        + b'--b\r\nContent-Disposition: form-data; name="name"\r\n\r\nmine\r\n--b\r\n'
+        + b'Content-Disposition: form-data; name="file"\r\n\r\n'
+        + (parts["within"] + JAR.encode())
+        + b"\r\n--b--\r\n"
+        + parts["behind"]
+    )
+    sent = {"Content-Type": "multipart/form-data; boundary=b"}
+
+    async def chunked() -> AsyncIterator[bytes]:
+        yield body
+
+    for data in (io.BytesIO(body), chunked()):
+        answer = await world.ask("POST", PATH, data=data, headers=sent)
+        assert is_problem(answer, "body_too_large", 413)
+    assert list((world.root / "cookies").iterdir()) == []
 
 
 async def test_without_a_key_nothing_is_stored(tmp_path: Path) -> None:

@@ -44,6 +44,18 @@ async def test_t20_keys_that_are_tried_out_count_for_the_address(tmp_path: Path)
     assert (nothing, good, probe) == (429, 200, 200)
 
 
+@pytest.mark.parametrize(
+    ("query", "status"), [("signature=x", 403), ("signature=x&more=1", 400), ("signature=x&signature=y", 400)]
+)
+async def test_t20_links_that_are_tried_out_count_for_the_address(
+    tmp_path: Path, query: str, status: int
+) -> None:
+    async with door(tmp_path, rate_limit_anonymous="2/minute") as world:
+        statuses = [(await world.get(f"/files/videos/a.mp4?{query}")).status for _ in range(3)]
+
+    assert statuses == [status, status, 429]
+
+
 async def test_t20_a_forwarded_address_of_nobody_known_changes_nothing(tmp_path: Path) -> None:
     async with door(tmp_path, rate_limit_anonymous="5/minute") as world:
         statuses = [

@@ -1,3 +1,7 @@
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import msgspec
 import pytest
 
@@ -35,6 +39,9 @@ def test_a_url_shows_no_secret(url: str, bare: str, shown: str) -> None:
         ("api_key=s&next", "api_key=…&next"),
         ('{"session_id": "s"}', '{"session_id": "…"}'),
         ("a token is expected here", "a token is expected here"),
+        ("a=token=s", "a=token=…"),
+        ("--video.api-key.old=s", "--video.api-key.old=…"),
+        ("1https://u:p@h.test/?q=s", "1https://h.test/?…"),
     ],
 )
 def test_words_show_no_secret(words: str, clean: str) -> None:
@@ -71,3 +78,33 @@ def test_a_line_of_the_log_is_clean_however_deep() -> None:
     event = {"why": ["at https://h.test/?a=s"], "token": "s", "count": 1}
 
     assert redaction.logged("", event) == {"why": ["at https://h.test/?…"], "token": "…", "count": 1}
+
+
+@contextmanager
+def cpu_limit(seconds: float) -> Iterator[None]:
+    """Ends what takes more than this of the processor, however busy the machine is."""
+
+    def over(_number: int, _frame: object) -> None:
+        raise AssertionError(f"This took more than {seconds} s of the processor.")
+
+    before = signal.signal(signal.SIGVTALRM, over)
+    signal.setitimer(signal.ITIMER_VIRTUAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0)
+        signal.signal(signal.SIGVTALRM, before)
+
+
+@pytest.mark.parametrize(
+    "lure",
+    ["a", "a.", "a-", "token", "-token", "token.", "token ", "http", "http://", "basic ", "cookie ", "umd_"],
+)
+def test_no_text_keeps_the_service_busy(lure: str) -> None:
+    """A title, a name or an error says what a stranger wants it to say."""
+    long = lure * (50_000 // len(lure))
+    with cpu_limit(5):
+        assert redaction.text(f"{long}; ://h password=s").endswith("password=…")
+        shown = redaction.shown(msgspec.json.encode({"a": f"{long} ://h", "b": f"http://h.test/?{long}"}))
+
+    assert len(shown) > 50_000

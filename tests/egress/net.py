@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import ssl
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -57,8 +58,10 @@ class Server:
             writer.close()
 
     @asynccontextmanager
-    async def running(self, address: str = "127.0.0.1") -> AsyncIterator["Server"]:
-        server = await asyncio.start_server(self._serve, address, 0, limit=2**20)
+    async def running(
+        self, address: str = "127.0.0.1", tls: ssl.SSLContext | None = None
+    ) -> AsyncIterator["Server"]:
+        server = await asyncio.start_server(self._serve, address, 0, limit=2**20, ssl=tls)
         self.port = server.sockets[0].getsockname()[1]
         try:
             yield self

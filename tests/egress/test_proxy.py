@@ -4,6 +4,7 @@ import asyncio
 import gc
 import itertools
 import os
+import socket
 
 import psutil
 import pytest
@@ -467,6 +468,21 @@ async def test_the_rate_holds_over_all_connections_together() -> None:
 
     assert all(answer.endswith(b"x" * 1_000) for answer in got)
     assert 0.7 <= took <= 3  # 400,000 bytes and the heads, with a quarter of a second's credit
+
+
+async def test_no_more_is_taken_from_a_site_than_a_worker_reads() -> None:
+    loop = asyncio.get_running_loop()
+    async with net(Server(endless)) as world, world.passage() as client:
+        with socket.create_connection(("127.0.0.1", client.port)) as idle:
+            idle.setblocking(False)
+            await loop.sock_sendall(idle, b"GET http://site.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
+            async with client.connected() as (reader, writer):
+                writer.write(b"GET http://site.example/ HTTP/1.1\r\nHost: x\r\n\r\n")
+                await reader.readexactly(8_000_000)  # so there was time to bring the other one as much
+        await client.passage.close()
+
+        taken = min(notice.bytes_in for notice in world.notices if notice.what == "closed")
+        assert 0 < taken < 1_000_000
 
 
 async def test_no_more_connections_than_the_limit_are_served_and_the_rest_wait() -> None:

@@ -6,7 +6,9 @@ from ipaddress import ip_address
 import pytest
 
 from tests.egress.net import INNER, PUBLIC, Server, net
+from umd.domain.destinations import rules_of
 from umd.egress.passage import Allowance
+from umd.settings import Settings
 
 REPLIED = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello"
 
@@ -96,9 +98,35 @@ async def test_what_a_name_resolves_to_is_judged_before_a_proxy_hears_of_it(sche
         assert world.dialled == []
 
 
+@pytest.mark.parametrize("place", ["site.example:22", "site.example:6379", "db.internal:80", "redis:443"])
+async def test_a_name_that_only_the_proxy_looks_up_is_held_to_ports_and_names(place: str) -> None:
+    """Also where inner addresses are allowed: whether this one leads there, nobody here would know."""
+    rules = rules_of(Settings(allow_addresses="10.0.0.0/8"))
+    async with net(rules=rules, proxy="socks5h://10.0.0.7:1080") as world, world.passage() as client:
+        assert b" 403 address_not_allowed" in await client.connect(place)
+        assert (world.dialled, world.table.asked) == ([], [])
+
+
+async def test_a_name_that_does_not_resolve_here_is_the_proxy_s_to_look_up() -> None:
+    proxy = Socks()
+    async with net(proxy="socks5h://me:pwd@10.0.0.7:1080") as world, world.passage() as client:
+        world.canary.serve = proxy
+        answer = await client.connect("known.only.there.example:443", b"GET / HTTP/1.1\r\n\r\n")
+
+        assert answer.endswith(b"hello")
+        assert proxy.asked[1] == b"known.only.there.example\x01\xbb"
+        assert world.table.asked == []
+
+
 @pytest.mark.parametrize(
     "proxy",
-    [Http("407 Who are you"), Http("403 inner.corp says no"), Socks(reply=2), Socks(signed_in=1)],
+    [
+        Http("407 Who are you"),
+        Http("403 inner.corp says no"),
+        Http(f"200 OK\r\nX: {'x' * 70_000}"),
+        Socks(reply=2),
+        Socks(signed_in=1),
+    ],
 )
 async def test_a_proxy_that_refuses_is_a_bad_gateway_and_shows_nothing(proxy: Http | Socks) -> None:
     scheme = "http" if isinstance(proxy, Http) else "socks5"

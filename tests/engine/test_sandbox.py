@@ -47,9 +47,14 @@ def inside(level: Level, tmp_path_factory: pytest.TempPathFactory) -> Any:  # no
         (root / name).mkdir()
         (root / name / "file").write_text("secret")
     environment = {"PYTHONPATH": str(ROOT), "PATH": os.environ["PATH"]}
-    with socket.create_server(("127.0.0.1", 0)) as outside, socket.socket(socket.AF_UNIX) as inner:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as outside,
+        socket.socket(socket.AF_UNIX) as inner,
+        socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as journal,
+    ):
         inner.bind(str(root / "socket"))
         inner.listen()
+        journal.bind(str(root / "journal"))
         arguments = [level, str(root), str(outside.getsockname()[1]), str(os.getpid())]
         done = subprocess.run(
             [sys.executable, "-c", ATTEMPTS, *arguments],
@@ -59,8 +64,11 @@ def inside(level: Level, tmp_path_factory: pytest.TempPathFactory) -> Any:  # no
             check=True,
         )
         outside.setblocking(False)
+        journal.setblocking(False)
         with pytest.raises(BlockingIOError):
             outside.accept()
+        with pytest.raises(BlockingIOError):
+            journal.recv(1)
     return json.loads(done.stdout)
 
 
@@ -97,6 +105,9 @@ connect = "import socket; socket.create_connection(('127.0.0.1', %d), 2)"
 attempt("proxy", lambda: socket.create_connection(("127.0.0.1", int(proxy.rpartition(":")[2])), 2).close())
 attempt("tcp", lambda: socket.create_connection(("127.0.0.1", port), 2).close())
 attempt("tcp of a program", script(connect % port + "; print('got out')"))
+FAST_OPEN, place = socket.MSG_FASTOPEN, ("127.0.0.1", port)
+attempt("tcp with the first data", lambda: socket.socket().sendto(b"x", FAST_OPEN, place))
+attempt("tcp with the first message", lambda: socket.socket().sendmsg([b"x"], [], FAST_OPEN, place))
 attempt("udp", lambda: socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b"x", ("127.0.0.1", port)))
 attempt("udp of ipv6", lambda: socket.socket(socket.AF_INET6, socket.SOCK_DGRAM))
 attempt("raw", lambda: socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP))
@@ -105,8 +116,24 @@ attempt("multipath", lambda: socket.socket(socket.AF_INET, socket.SOCK_STREAM, 2
 attempt("netlink", lambda: socket.socket(socket.AF_NETLINK, socket.SOCK_RAW))
 attempt("vsock", lambda: socket.socket(40, socket.SOCK_STREAM))
 attempt("unix", lambda: socket.socket(socket.AF_UNIX).connect(root + "/socket"))
+def paired(kind):
+    return socket.socketpair(type=kind)[0].sendto(b"x", root + "/journal")
+
+attempt("datagram of a pair", lambda: paired(socket.SOCK_DGRAM))
+attempt("raw pair", lambda: paired(socket.SOCK_RAW))
 attempt("listen", lambda: socket.create_server(("127.0.0.1", 0)))
 libc = ctypes.CDLL(None)
+
+def cloned(flags):
+    # A process in namespaces of its own has every capability there.
+    pid = libc.syscall({"x86_64": 56, "aarch64": 220}[os.uname().machine], flags | signal.SIGCHLD, 0, 0, 0, 0)
+    if pid == 0:
+        os._exit(0)
+    return "refused" if pid < 0 else os.waitpid(pid, 0) and "cloned"
+
+for name, flag in (("user", 0x10000000), ("user and network", 0x50000000), ("mount", 0x00020000)):
+    attempt("clone: " + name, lambda: cloned(flag))
+attempt("clone", lambda: cloned(0))
 attempt("io_uring", lambda: libc.syscall(425, 8, ctypes.create_string_buffer(120)))
 attempt("own file", lambda: open("new", "w").write("x"))
 attempt("own read", lambda: open("file").read())
@@ -132,7 +159,18 @@ print(json.dumps(results))
 
 
 def test_the_proxy_is_the_only_way_out(inside: dict[str, Any]) -> None:
-    ways = ("tcp", "udp", "udp of ipv6", "raw", "packet", "multipath", "netlink", "vsock", "unix", "listen")
+    ways = (
+        *(
+            "tcp",
+            "tcp with the first data",
+            "tcp with the first message",
+            "udp",
+            "udp of ipv6",
+            "raw",
+            "packet",
+        ),
+        *("multipath", "netlink", "vsock", "unix", "datagram of a pair", "raw pair", "listen"),
+    )
 
     assert inside["proxy"] == "done"
     assert {way: inside[way] for way in ways if not inside[way].startswith("refused")} == {}
@@ -157,6 +195,8 @@ def test_programs_run_but_reach_nobody_and_gain_nothing(inside: dict[str, Any]) 
     assert inside["null"] == "1"
     assert inside["signal to the service"].startswith("refused")
     assert inside["mount"] == "refused"
+    assert [inside[f"clone: {name}"] for name in ("user", "user and network", "mount")] == ["refused"] * 3
+    assert inside["clone"] == "cloned"
     assert [inside[name] for name in ("CapEff", "CapPrm", "CapEff of a program")] == ["0" * 16] * 3
     assert (inside["NoNewPrivs"], inside["Seccomp"]) == ("1", "2")
 

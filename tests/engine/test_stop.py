@@ -6,6 +6,7 @@ import signal
 from collections.abc import AsyncIterator
 from pathlib import Path
 
+import psutil
 import pytest
 import pytest_asyncio
 
@@ -187,3 +188,15 @@ async def test_a_stop_of_the_engine_ends_all_attempts_and_may_be_repeated(
     assert rig.engine.alive is False
     with pytest.raises(EngineError, match="not running"):
         await rig.begin("/media/small/too-late.mp4")
+
+
+async def test_a_start_that_is_broken_off_leaves_no_process(site: Site, tmp_path: Path) -> None:
+    async with Rig(site, tmp_path, "spawn") as rig:
+        before = psutil.Process().children()
+        starting = asyncio.create_task(rig.begin("/media/small/broken-off.mp4"))
+        await asyncio.sleep(0)  # it has begun, and a thread starts the process
+        starting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await starting
+
+        assert psutil.Process().children() == before

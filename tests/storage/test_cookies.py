@@ -107,7 +107,8 @@ def test_there_is_a_limit_and_a_key_is_needed(tmp_path: Path, monkeypatch: pytes
     kept.add(JAR, COOKIES)
 
     with pytest.raises(InvalidState):
-        kept.add(JAR, COOKIES)
+        kept.add(replace(JAR, cookies_id="1" * 26), COOKIES)
+    assert kept.add(replace(JAR, name="another"), COOKIES) == JAR
     with pytest.raises(SecretsUnavailable):
         store(tmp_path / "other", "").add(JAR, COOKIES)
 

@@ -91,7 +91,10 @@ def _by_token(request: web.Request, context: Context) -> Identity:
 
 def _by_link(request: web.Request, context: Context) -> Identity:
     """The link vouches for one file: its caller is taken for the owner of that one, and may only read."""
-    query = read_query(request, LinkQuery)
+    try:
+        query = read_query(request, LinkQuery)
+    except HttpRefusal as fault:
+        return Identity(NOBODY, "nothing", fault)
     path = request.match_info["path"]
     stored = context.files.get(path)
     job_id = "" if stored is None else stored.job_id

@@ -6,12 +6,13 @@ from hashlib import blake2b
 from typing import Annotated, Literal
 
 import msgspec
-from aiohttp import BodyPartReader, web
+from aiohttp import BodyPartReader, MultipartReader, StreamReader, web
+from aiohttp.base_protocol import BaseProtocol
 
 from umd.api import answers, idempotency, links
 from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
-from umd.api.decoding import BODY_WAIT_SEC, NoQuery, convert_body, read_body, read_query
+from umd.api.decoding import BODY_BYTES_MAX, NoQuery, convert_body, read_body, read_query, received
 from umd.api.problems import HttpRefusal
 from umd.clock import rfc3339
 from umd.domain import cookies as netscape
@@ -38,10 +39,10 @@ class CookiesUploadRequest(msgspec.Struct, frozen=True, kw_only=True, forbid_unk
     `update` asks for what sites change to be written back.
     """
 
-    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
+    name: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-]{1,50}(?!\n)$")]
     cookies: str | None = None
     browser: Browser | None = None
-    profile: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,99}$")] | None = None
+    profile: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9_-][A-Za-z0-9._ -]{0,99}(?!\n)$")] | None = None
     update: bool = False
 
 
@@ -90,7 +91,7 @@ async def store(request: web.Request) -> web.Response:
     jar = context.cookies.get(cookies_id)
     if jar is None:
         jar = await _stored(context, body, cookies_id, whose, fingerprint)
-    elif jar.body_hash != fingerprint:
+    if jar.body_hash != fingerprint:
         raise IdempotencyKeyReused("This Idempotency-Key was used with another request.")
     location = f"{links.base_url(request, context.settings)}/api/v1/auth/cookies/{cookies_id}"
     return answers.answer(_shown(context, jar), status=201, headers={"Location": location})
@@ -125,6 +126,7 @@ async def delete(request: web.Request) -> web.Response:
 async def _stored(
     context: Context, body: CookiesUploadRequest, cookies_id: str, whose: str, fingerprint: str | None
 ) -> Jar:
+    """The jar, or the one that another request has stored under its id meanwhile."""
     if (body.cookies is None) == (body.browser is None):
         raise InvalidInput(FieldError("/cookies", "Either `cookies` or `browser` is required."))
     now = context.clock.now()
@@ -143,8 +145,7 @@ async def _stored(
     if is_over(jar, now):
         raise InvalidInput(FieldError("/cookies", "Every cookie of this jar has expired."))
     await asyncio.to_thread(context.cookies.sweep, now)
-    await asyncio.to_thread(context.cookies.add, jar, cookies)
-    return jar
+    return await asyncio.to_thread(context.cookies.add, jar, cookies)
 
 
 async def _taken(context: Context, body: CookiesUploadRequest) -> str:
@@ -164,12 +165,10 @@ async def _taken(context: Context, body: CookiesUploadRequest) -> str:
 async def _upload(request: web.Request) -> CookiesUploadRequest:
     if request.content_type != "multipart/form-data":
         return await read_body(request, CookiesUploadRequest)
+    body = await received(request)
     try:
-        async with asyncio.timeout(BODY_WAIT_SEC):
-            fields = await _parts(request)
-    except TimeoutError:
-        raise HttpRefusal("request_timeout", f"The body did not come within {BODY_WAIT_SEC} s.") from None
-    except (ValueError, web.RequestPayloadError):
+        fields = await _parts(request, body)
+    except ValueError:
         raise HttpRefusal("malformed_request", "The body is no valid multipart/form-data.") from None
     if "file" in fields:
         fields.setdefault("cookies", fields.pop("file"))
@@ -178,10 +177,14 @@ async def _upload(request: web.Request) -> CookiesUploadRequest:
     return convert_body(fields, CookiesUploadRequest)
 
 
-async def _parts(request: web.Request) -> dict[str, object]:
+async def _parts(request: web.Request, body: bytes) -> dict[str, object]:
     """The fields of a form, in memory: aiohttp's own reader would put a file onto the disk."""
     fields: dict[str, object] = {}
-    reader = await request.multipart()
+    loop = asyncio.get_running_loop()
+    stream = StreamReader(BaseProtocol(loop), BODY_BYTES_MAX, loop=loop)
+    stream.feed_data(body)
+    stream.feed_eof()
+    reader = MultipartReader(request.headers, stream)
     while (part := await reader.next()) is not None:
         if not isinstance(part, BodyPartReader) or not part.name or part.name in fields:
             raise ValueError("a part without a name, with many parts, or that comes twice")

@@ -30,7 +30,7 @@ class NoQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 async def read_body(request: web.Request, into: type[T]) -> T:
     """The JSON body. Raises `HttpRefusal`, and `InvalidInput` with each field that does not fit its type."""
     _require_json(request)
-    return convert_body(_parsed(await _received(request)), into)
+    return convert_body(_parsed(await received(request)), into)
 
 
 def convert_body(value: object, into: type[T]) -> T:
@@ -72,7 +72,8 @@ def _require_json(request: web.Request) -> None:
         raise HttpRefusal("unsupported_media_type", "The body has to come without a Content-Encoding.")
 
 
-async def _received(request: web.Request) -> bytes:
+async def received(request: web.Request) -> bytes:
+    """The body as it came, whole. Raises `HttpRefusal`."""
     if (request.content_length or 0) > BODY_BYTES_MAX:
         raise HttpRefusal("body_too_large", f"A body has at most {BODY_BYTES_MAX:,} bytes.")
     try:

@@ -107,6 +107,17 @@ def check_addresses(rules: Rules, host: str, port: int, addresses: Iterable[Addr
             raise AddressNotAllowed(f"Port {port} is not one that media is served from.")
 
 
+def check_unresolved(rules: Rules, host: str, port: int) -> None:
+    """Hold a name that only a proxy will look up to the rules: where it leads, nobody here will know.
+
+    So an inner name is not allowed even where inner addresses are. Raises `AddressNotAllowed`.
+    """
+    if hosts.is_inner_name(hosts.folded(host)):
+        raise AddressNotAllowed("The host has the name of something inside a network.")
+    if not is_open(rules, port):
+        raise AddressNotAllowed(f"Port {port} is not one that media is served from.")
+
+
 def is_open(rules: Rules, port: int) -> bool:
     """Whether connections to this port of a public address are made.
 

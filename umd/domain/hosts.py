@@ -4,6 +4,7 @@
 them are read here, and where two readers would disagree, as on `0177.0.0.1`, both readings are given.
 """
 
+import functools
 import re
 import unicodedata
 from collections.abc import Iterator
@@ -32,12 +33,15 @@ _IGNORED = re.compile(
 )
 _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _TO_THE_LEFT = 4
+_KNOWN_MAX = 1_024
+"""Of how many hosts it is remembered how they are read: a download asks for the same few again and again."""
 
 
 class Unreadable(ValueError):
     """A host that has the form of an address, and is none."""
 
 
+@functools.lru_cache(_KNOWN_MAX)
 def readings(host: str) -> tuple[Address, ...]:
     """What addresses a host may be read as, `getaddrinfo`'s first; none for a name. Raises `Unreadable`."""
     host = plain(host)
@@ -54,6 +58,7 @@ def readings(host: str) -> tuple[Address, ...]:
     return found
 
 
+@functools.lru_cache(_KNOWN_MAX)
 def plain(host: str) -> str:
     """A host in lower case with ASCII digits and dots, no brackets and no dot at the end."""
     text = unquote(unquote(host)).translate(_SPELLED_DOTS)
@@ -62,6 +67,7 @@ def plain(host: str) -> str:
     return digits.strip("[]").rstrip(".").lower()
 
 
+@functools.lru_cache(_KNOWN_MAX)
 def folded(host: str) -> str:
     """A name as one that is equal to it folds: lower case, ASCII (IDNA), no dot at the end."""
     name = plain(host)

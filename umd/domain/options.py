@@ -27,7 +27,7 @@ WebhookEvent = Literal[
     "batch.completed",
 ]
 
-LanguagePattern = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^-?[A-Za-z0-9_.*-]+$")]
+LanguagePattern = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^-?[A-Za-z0-9_.*-]+(?!\n)$")]
 Section = Annotated[str, Meta(min_length=1, max_length=200)]
 Url = Annotated[str, Meta(min_length=1, max_length=2048)]
 PathTemplate = Annotated[str, Meta(min_length=1, max_length=512)]

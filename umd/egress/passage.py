@@ -21,6 +21,9 @@ from umd.egress.wire import Wire
 CONNECTIONS_MAX = 64
 """At once; the rest wait in the listener's backlog."""
 
+AHEAD_BYTES = 65_536
+"""What is held for a worker that does not read (yt-dlp, when it has seen that a page is the file itself)."""
+
 REFUSALS_MAX = 100
 ACCEPT_PAUSE_SEC = 0.1
 """After an accept that failed for want of descriptors."""
@@ -113,6 +116,7 @@ class Passage:
                 self._loop.remove_reader(self._listener)
                 self._loop.call_later(ACCEPT_PAUSE_SEC, self._accept_again)
                 return
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, AHEAD_BYTES)
             client = Wire(connection)
             task = asyncio.create_task(self._serve(client))
             self._serving.add(task)

@@ -35,15 +35,18 @@ class Egress:
         """How many are open."""
         return len(self._passages)
 
+    def route(self, own: upstream.Upstream | None = None) -> Route:
+        """The way to any target that is allowed, at the end through a proxy of the request's own."""
+        return Route(self._rules, self._resolver, self._dial, self._proxy, own)
+
     async def admit(self, listener: socket.socket, allowance: Allowance) -> Passage:
         """Serve a listening socket, in whichever network namespace it was made, and own it from now on.
 
         Raises `ValueError` for an `upstream` that is no proxy's address: the listener stays the caller's.
         """
         own = upstream.parsed(allowance.upstream) if allowance.upstream else None
-        route = Route(self._rules, self._resolver, self._dial, self._proxy, own)
         meter = Meter(allowance.bytes_max, allowance.bytes_per_sec)
-        passage = Passage(listener, route, meter, self._listen, self._passages.discard)
+        passage = Passage(listener, self.route(own), meter, self._listen, self._passages.discard)
         self._passages.add(passage)
         return passage
 

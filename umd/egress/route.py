@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from umd.domain.addresses import Address
-from umd.domain.destinations import Rules, check_addresses, check_host
+from umd.domain.destinations import Rules, check_addresses, check_host, check_unresolved
 from umd.domain.hosts import readings
 from umd.egress import upstream
 from umd.egress.dialler import CONNECT_SEC, Dial
@@ -76,6 +76,7 @@ class Route:
     async def _judged(self, target: Target, before: Upstream | None) -> Place:
         spelled = check_host(self.rules, target.host)
         if not spelled and before is not None and before.resolves:
+            check_unresolved(self.rules, target.host, target.port)
             return Place(target, ())
         addresses = spelled or await self._looked_up(target.host)
         check_addresses(self.rules, target.host, target.port, addresses)

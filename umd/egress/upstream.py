@@ -9,7 +9,7 @@ import msgspec
 from umd.domain.addresses import Address
 from umd.domain.hosts import readings
 from umd.egress.http import HEAD_BYTES_MAX, BadMessage, Target, answer
-from umd.egress.wire import Wire
+from umd.egress.wire import HeadTooLarge, Wire
 
 _VERSION = 5
 _WITHOUT = 0
@@ -65,7 +65,7 @@ async def _connect(upstream: Upstream, wire: Wire, place: Target) -> None:
     await wire.send("\r\n".join((*lines, "", "")).encode())
     try:
         told = answer(await wire.head(HEAD_BYTES_MAX), "HEAD")
-    except BadMessage:
+    except (BadMessage, HeadTooLarge):
         raise Refusing("the proxy does not speak HTTP") from None
     if told.status // 100 != 2:  # noqa: PLR2004  # any success
         raise Refusing(f"the proxy answered {told.status}")

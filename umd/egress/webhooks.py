@@ -1,78 +1,51 @@
-"""The way out for webhooks: a connector of aiohttp's that holds every connection to the rules of the egress.
+"""The way out for webhooks: a connector of aiohttp's whose connections are made by the egress's own route.
 
-Two places, because aiohttp asks no resolver about a literal address: `resolve` judges all answers for a name
-together, and each socket is made only for an address that passes.
+Each one is judged by the same rules as a download's, and goes through the operator's proxy where there is
+one. `_create_connection` is where aiohttp's own kinds of connectors differ from each other, too.
 """
 
-import socket
-from ipaddress import ip_address
-from typing import Any
+from ssl import SSLContext
 
-from aiohttp import TCPConnector
-from aiohttp.abc import AbstractResolver, ResolveResult
+from aiohttp import BaseConnector, ClientRequest, ClientTimeout
+from aiohttp.client_proto import ResponseHandler
+from aiohttp.tracing import Trace
 
-from umd.domain.addresses import Address
-from umd.domain.destinations import Rules, check_addresses, check_host
-from umd.egress.resolver import Resolver
+from umd.egress.http import Target
+from umd.egress.route import Route
 
 CONNECTIONS_MAX = 32
+TLS_END_SEC = 1.0
+"""How long the other side may take to say that a connection is over."""
 
 
-def connector(rules: Rules, resolver: Resolver) -> TCPConnector:
+class RouteConnector(BaseConnector):
     """For a session that follows no redirects and reads no proxy from the environment (aiohttp's default).
 
-    What is not allowed raises `AddressNotAllowed` or `DomainNotAllowed` out of the request.
+    What is not allowed raises `AddressNotAllowed` or `DomainNotAllowed` out of the request, what cannot be
+    reached `OSError`.
     """
 
-    def judged_socket(info: tuple[Any, ...]) -> socket.socket:
-        family, kind, protocol, _, address = info
-        # The literal, or an answer that `resolve` has judged with its name already.
-        host = str(ip_address(address[0].partition("%")[0]))
-        check_host(rules, host)
-        check_addresses(rules, host, address[1], [ip_address(host)])
-        return socket.socket(family, kind, protocol)
+    def __init__(self, route: Route) -> None:
+        super().__init__(limit=CONNECTIONS_MAX)
+        self._route = route
 
-    return TCPConnector(
-        resolver=JudgingResolver(rules, resolver),
-        socket_factory=judged_socket,
-        use_dns_cache=False,
-        limit=CONNECTIONS_MAX,
-    )
-
-
-class JudgingResolver(AbstractResolver):
-    """Looks a name up once, and gives its addresses only where all of them are allowed."""
-
-    def __init__(self, rules: Rules, resolver: Resolver) -> None:
-        self._rules = rules
-        self._resolver = resolver
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        spelled = check_host(self._rules, host)
-        addresses = spelled or await self._resolver.resolve(host)
-        check_addresses(self._rules, host, port, addresses)
-        wanted = [
-            address for address in spelled[:1] or addresses if family in (socket.AF_UNSPEC, _family(address))
-        ]
-        if not wanted:
-            raise OSError(None, "the name has no address")
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address),
-                port=port,
-                family=_family(address),
-                proto=socket.IPPROTO_TCP,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for address in wanted
-        ]
-
-    async def close(self) -> None:
-        """The resolver below is its owner's."""
-
-
-def _family(address: Address) -> socket.AddressFamily:
-    return socket.AF_INET if address.version == 4 else socket.AF_INET6  # noqa: PLR2004  # the IP version
+    async def _create_connection(
+        self,
+        req: ClientRequest,
+        traces: list[Trace],  # noqa: ARG002  # nobody traces
+        timeout: ClientTimeout,  # noqa: ARG002, ASYNC109  # aiohttp's, which holds the request to its total
+    ) -> ResponseHandler:
+        target = Target(req.url.raw_host or "", req.url.port or 0)
+        connection = (await self._route.open(target)).detach()
+        if not req.is_ssl():
+            _, protocol = await self._loop.create_connection(self._factory, sock=connection)
+            return protocol
+        assert isinstance(req.ssl, SSLContext), "the session names the context of each request"  # noqa: S101
+        _, protocol = await self._loop.create_connection(
+            self._factory,
+            sock=connection,
+            ssl=req.ssl,
+            server_hostname=target.host.rstrip("."),
+            ssl_shutdown_timeout=TLS_END_SEC,
+        )
+        return protocol

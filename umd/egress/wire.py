@@ -81,6 +81,13 @@ class Wire:
     def close(self) -> None:
         self._socket.close()
 
+    def detach(self) -> socket.socket:
+        """Give the socket to another owner. Raises `ConnectionError` if the other side has spoken first."""
+        if self._ahead:
+            self.close()
+            raise ConnectionResetError("the other side has spoken first")
+        return self._socket
+
     def _ahead_taken(self, count: int) -> bytes:
         taken = bytes(self._ahead[:count])
         del self._ahead[:count]

@@ -2,17 +2,27 @@
 
 import os
 import socket
+from contextlib import ExitStack
 
 from umd.engine.child import Ends
+from umd.errors import EngineError
 
 
 class Joint:
-    """The service's ends, which whoever takes them closes, and the child's."""
+    """The service's ends, which whoever takes them closes, and the child's.
+
+    Raises `EngineError` where no descriptors are left, and then holds none.
+    """
 
     def __init__(self) -> None:
-        self.reports, reports_end = os.pipe()
-        life_end, self.life = os.pipe()
-        self.handover, handover_end = socket.socketpair()
+        try:
+            with ExitStack() as undo:
+                self.reports, reports_end = _pipe(undo)
+                life_end, self.life = _pipe(undo)
+                self.handover, handover_end = socket.socketpair()
+                undo.pop_all()
+        except OSError as error:
+            raise EngineError(f"No process can be made: {error.strerror}.") from error
         self.ends = Ends(reports_end, life_end, handover_end.detach())
 
     def close(self) -> None:
@@ -25,3 +35,10 @@ class Joint:
         """The child has its ends, or there is no child."""
         for descriptor in (self.ends.reports, self.ends.life, self.ends.handover):
             os.close(descriptor)
+
+
+def _pipe(undo: ExitStack) -> tuple[int, int]:
+    reading, writing = os.pipe()
+    undo.callback(os.close, reading)
+    undo.callback(os.close, writing)
+    return reading, writing

@@ -1,7 +1,9 @@
 """Which system calls a process may make: a filter of the kernel's (seccomp(2)), inherited by all it starts.
 
-Of sockets only TCP is left; pairs of connected ones, which lead nowhere, are another call. What goes past
-such a filter (io_uring), into other processes or into the kernel's own workings is refused as well.
+Of sockets only TCP is left, and pairs of connected streams, which lead nowhere: an end of a pair of datagrams
+can be sent to any other socket. A connection is made by connect(2) alone, for Landlock does not look at what
+goes out with the first data (MSG_FASTOPEN). What goes past such a filter (io_uring), into other processes,
+into namespaces with capabilities of their own or into the kernel's own workings is refused as well.
 """
 
 import ctypes
@@ -19,7 +21,7 @@ MODE_FILTER = 2
 
 _ALLOW = 0x7FFF0000
 _REFUSE = 0x00050000  # with an errno in the lower half
-_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _AND, _RETURN = 0x20, 0x15, 0x35, 0x54, 0x06
+_LOAD, _JUMP_EQUAL, _JUMP_AT_LEAST, _JUMP_ANY_BIT, _AND, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x54, 0x06
 _NUMBER_AT, _ARCHITECTURE_AT, _ARGUMENTS_AT = 0, 4, 16
 _X32_BIT = 0x40000000
 _TYPE_MASK = 0xF
@@ -35,9 +37,19 @@ class _Machine(NamedTuple):
 
 _MACHINES = {"x86_64": _Machine(0xC000003E, 0), "aarch64": _Machine(0xC00000B7, 1)}
 
-_SOCKET = (41, 198)
-_MISSING = {"io_uring_setup": (425, 425)}
-"""These are as if the kernel did not know them: programs know how to do without."""
+_SOCKET, _SOCKETPAIR = (41, 198), (53, 199)
+_MISSING = {"io_uring_setup": (425, 425), "clone3": (435, 435)}
+"""These are as if the kernel did not know them: programs know how to do without. What clone3 is asked for
+lies in memory, where a filter cannot look."""
+_MSG_FASTOPEN = 0x20000000
+_NAMESPACES = 0x7E020000  # CLONE_NEWUSER and its kin
+_REFUSED_WITH = {
+    "sendto": ((44, 206), 3, _MSG_FASTOPEN),
+    "sendmsg": ((46, 211), 2, _MSG_FASTOPEN),
+    "sendmmsg": ((307, 269), 3, _MSG_FASTOPEN),
+    "clone": ((56, 220), 0, _NAMESPACES),
+}
+"""The number of an argument, and the flags that are refused in it."""
 _REFUSED = {
     "ptrace": (101, 117),
     "process_vm_readv": (310, 270),
@@ -98,16 +110,24 @@ def _code(machine: _Machine) -> list[Code]:
         _verdict(missing),
         *(line for numbers in _MISSING.values() for line in _if_equal(numbers[machine.column], missing)),
         *(line for numbers in _REFUSED.values() for line in _if_equal(numbers[machine.column], refuse)),
+        *(
+            line
+            for numbers, argument, flags in _REFUSED_WITH.values()
+            for line in _unless_without(numbers[machine.column], argument, flags, refuse)
+        ),
+        (_JUMP_EQUAL, 0, 8, _SOCKETPAIR[machine.column]),
+        _argument(0),
+        *_unless_equal(socket.AF_UNIX, refuse),
+        *_unless_stream(refuse),
+        _verdict(_ALLOW),
         (_JUMP_EQUAL, 1, 0, _SOCKET[machine.column]),
         _verdict(_ALLOW),
-        _load(_ARGUMENTS_AT),
+        _argument(0),
         (_JUMP_EQUAL, 2, 0, socket.AF_INET),
         (_JUMP_EQUAL, 1, 0, socket.AF_INET6),
         _verdict(refuse),
-        _load(_ARGUMENTS_AT + 8),
-        (_AND, 0, 0, _TYPE_MASK),
-        *_unless_equal(socket.SOCK_STREAM, refuse),
-        _load(_ARGUMENTS_AT + 16),
+        *_unless_stream(refuse),
+        _argument(2),
         *_if_equal(0, _ALLOW),
         *_unless_equal(socket.IPPROTO_TCP, refuse),
         _verdict(_ALLOW),
@@ -116,6 +136,11 @@ def _code(machine: _Machine) -> list[Code]:
 
 def _load(offset: int) -> Code:
     return (_LOAD, 0, 0, offset)
+
+
+def _argument(number: int) -> Code:
+    """The lower half of an argument of the call."""
+    return _load(_ARGUMENTS_AT + 8 * number)
 
 
 def _verdict(value: int) -> Code:
@@ -128,3 +153,19 @@ def _if_equal(value: int, verdict: int) -> tuple[Code, Code]:
 
 def _unless_equal(value: int, verdict: int) -> tuple[Code, Code]:
     return (_JUMP_EQUAL, 1, 0, value), _verdict(verdict)
+
+
+def _unless_stream(verdict: int) -> tuple[Code, ...]:
+    """For socket(2) and socketpair(2)."""
+    return _argument(1), (_AND, 0, 0, _TYPE_MASK), *_unless_equal(socket.SOCK_STREAM, verdict)
+
+
+def _unless_without(number: int, argument: int, flags: int, verdict: int) -> tuple[Code, ...]:
+    """The verdict for a call that has one of the flags in this argument; without them it is allowed."""
+    return (
+        (_JUMP_EQUAL, 0, 4, number),
+        _argument(argument),
+        (_JUMP_ANY_BIT, 0, 1, flags),
+        _verdict(verdict),
+        _verdict(_ALLOW),
+    )

@@ -134,9 +134,8 @@ class SpawnEngine:
         config = msgspec.structs.replace(self._config, mark=mark, sandbox=self.confinement.level)
         joint = Joint()
         try:
-            process = await asyncio.to_thread(_spawn, Order(config, needed(assignment)), joint.ends)
+            process = await _spawned(Order(config, needed(assignment)), joint.ends)
         except BaseException as error:
-            # Should the process come into being nevertheless, as after a cancel, it ends with this pipe.
             joint.close()
             if isinstance(error, OSError):
                 raise EngineError(f"No process can be made: {error}") from error
@@ -153,6 +152,19 @@ class SpawnEngine:
         """What a child says cannot be understood: it is broken, and is ended."""
         self._notice(Notice("child_broken", pid, reason))
         spawned.kill()
+
+
+async def _spawned(order: Order, ends: child.Ends) -> subprocess.Popen[bytes]:
+    """Start a process. A cancel leaves none behind, and no thread that uses the ends."""
+    spawning = asyncio.create_task(asyncio.to_thread(_spawn, order, ends))
+    try:
+        return await asyncio.shield(spawning)
+    except asyncio.CancelledError:
+        with contextlib.suppress(OSError):
+            process = await spawning
+            process.kill()
+            await asyncio.to_thread(process.wait)
+        raise
 
 
 def _spawn(order: Order, ends: child.Ends) -> subprocess.Popen[bytes]:

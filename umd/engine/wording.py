@@ -7,7 +7,7 @@ from umd.engine.metadata import storable
 
 LINE_CHARACTERS_MAX = 2_000
 
-_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07]*\x07")
+_COLOURS = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|\x1b\][^\x07\x1b]*\x07")
 _BLANKS = re.compile(r"[\x00-\x20\x7f-\x9f]+")
 
 

@@ -102,14 +102,21 @@ class CookieStore:
         if is_over(jar, at):
             raise InvalidInput(FieldError("/cookies_id", "Every cookie of this jar has expired."))
 
-    def add(self, jar: Jar, cookies: tuple[Cookie, ...]) -> None:
-        """Store a jar, durably. Raises `SecretsUnavailable` and, for one too many, `InvalidState`."""
+    def add(self, jar: Jar, cookies: tuple[Cookie, ...]) -> Jar:
+        """Store a jar, durably, unless there is one of its id; returns the one that there is.
+
+        Raises `SecretsUnavailable` and, for one too many, `InvalidState`.
+        """
         with self._changing:
+            there = self._jars.get(jar.cookies_id)
+            if there is not None:
+                return there
             owned = sum(other.owner == jar.owner for other in self._jars.values())
             if owned >= JARS_OF_ONE_MAX or len(self._jars) >= JARS_MAX:
                 raise InvalidState(f"There are {owned} cookie jars already: delete one first.")
             self._write(_Content(jar, cookies))
             self._jars[jar.cookies_id] = jar
+            return jar
 
     def check(self, cookies_id: str, owner: str, at: Micros) -> None:
         """See that the owner has this jar. Raises `NotFound` where it is not there, not his, or expired."""
