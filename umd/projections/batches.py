@@ -90,6 +90,10 @@ class Batches:
         """The batches that are under way, oldest first."""
         return list(self._active)
 
+    def in_creation_order(self) -> list[BatchEntry]:
+        """All batches, oldest first."""
+        return list(self._entries.values())
+
     def page(
         self,
         *,
