@@ -8,56 +8,24 @@ import hashlib
 import os
 import sqlite3
 import time
-from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
 import psutil
 
-from umd.domain import events as e
-from umd.domain.job import ACTIVE, FINAL, Job, State, decide, evolve
+from tests.histories import History, history, hold
+from umd.domain.batch import FINAL as BATCH_FINAL
+from umd.domain.job import ACTIVE, FINAL, Job, State
 from umd.domain.retention import deadline
 from umd.engine.config import MARK_VARIABLE
-from umd.log import Record, chain, mark
-from umd.log.codec import EVENTS, decode_command
-
-ALLOWED: Mapping[State, frozenset[State]] = {
-    State.QUEUED: frozenset({State.RUNNING, State.PAUSED, State.CANCELLED}),
-    State.RUNNING: frozenset({State.QUEUED, State.STOPPING, State.COMPLETED, State.FAILED}),
-    State.STOPPING: frozenset({State.PAUSED, State.CANCELLED}),
-    State.PAUSED: frozenset({State.QUEUED, State.CANCELLED}),
-    State.COMPLETED: frozenset(),
-    State.FAILED: frozenset({State.QUEUED}),
-    State.CANCELLED: frozenset({State.QUEUED}),
-}
-"""From each state where to, besides staying."""
-
-AFTER_THE_END = (
-    e.JobFile,
-    e.JobFilesDeleted,
-    e.JobFilesMissing,
-    e.JobDeletionScheduled,
-    e.WebhookDelivered,
-    e.WebhookFailed,
-    e.WebhookRequeued,
-)
-"""Events that a job may still have after its final one, until it is retried."""
+from umd.log import Record, mark
 
 DYING_SEC = 5
 """How long a process that was killed may take to go."""
 LOOK_SEC = 0.02
 
 COLUMNS = "position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash"
-
-
-class BrokenInvariant(AssertionError):
-    """Something that must be true is not."""
-
-
-def hold(condition: object, what: str) -> None:
-    if not condition:
-        raise BrokenInvariant(what)
 
 
 def check(
@@ -69,13 +37,14 @@ def check(
 ) -> dict[str, Job]:
     """Everything, of a service that has stopped: returns the jobs as the log has them.
 
-    `acknowledged` are the ids of the accepted jobs. `settled` says that every job has come to its end.
+    `acknowledged` are the ids of the accepted jobs and batches. `settled` says that each has come to its end.
     `served` is what GET answered last for some of the jobs.
     """
     records = stored(root)
-    jobs = check_log(records)
+    told = history(records)
+    jobs = told.jobs
     check_mark(root, records)
-    check_acknowledged(jobs, acknowledged, settled=settled)
+    check_acknowledged(told, acknowledged, settled=settled)
     check_served(jobs, served or {})
     check_disk(root, jobs)
     check_processes(root)
@@ -89,71 +58,6 @@ def stored(root: Path) -> list[Record]:
         return [Record(*row) for row in rows]
 
 
-def check_log(records: Sequence[Record]) -> dict[str, Job]:
-    """Positions, versions and hashes without a gap; each command decided again; each job's way allowed."""
-    versions: dict[str, int] = defaultdict(int)
-    digest = chain.GENESIS
-    for position, record in enumerate(records, 1):
-        hold(record.position == position, f"row {position} has position {record.position}")
-        versions[record.stream] += 1
-        hold(record.version == versions[record.stream], f"row {position} leaves a gap in {record.stream}")
-        chain.check(digest, record)
-        digest = record.hash
-    by_stream: dict[str, list[Record]] = defaultdict(list)
-    for record in records:
-        by_stream[record.stream].append(record)
-    return {
-        stream.removeprefix("job-"): _check_job(stream, rows)
-        for stream, rows in by_stream.items()
-        if stream.startswith("job-")
-    }
-
-
-def _check_job(stream: str, rows: Sequence[Record]) -> Job:
-    """Fold one job, and decide each of its commands again on the state that it met."""
-    job: Job | None = None
-    ended = False
-    for index, row in enumerate(rows):
-        if row.kind == "command":
-            _check_decision(stream, job, rows[index:])
-            continue
-        event = EVENTS.decode(row)
-        hold(isinstance(event, e.JobEvent | e.DeliveryEvent), f"{stream}: row {row.position} cannot be read")
-        assert isinstance(event, e.AnyJobEvent)
-        hold(
-            not ended or isinstance(event, (*AFTER_THE_END, e.JobRetrying)),
-            f"{stream}: {row.type} after the end",
-        )
-        before, job = job, evolve(job, event, row.at)
-        ended = job.state in FINAL
-        if before is not None:
-            _check_step(stream, before, job)
-    hold(job is not None, f"{stream} has no event")
-    assert job is not None
-    hold(stream == f"job-{job.job_id}", f"{stream} is the stream of job {job.job_id}")
-    return job
-
-
-def _check_step(stream: str, before: Job, after: Job) -> None:
-    allowed = after.state is before.state or after.state in ALLOWED[before.state]
-    hold(allowed, f"{stream}: from {before.state} to {after.state}")
-    steps = 1 if after.state is State.RUNNING and before.state is State.QUEUED else 0
-    hold(after.attempt == before.attempt + steps, f"{stream}: attempt {before.attempt} to {after.attempt}")
-
-
-def _check_decision(stream: str, job: Job | None, rows: Sequence[Record]) -> None:
-    """The events behind a command's row are what it leads to, byte for byte."""
-    command = decode_command(rows[0])
-    hold(command.__struct_config__.tag == rows[0].type, f"{stream}: row {rows[0].position} cannot be read")
-    decided = [EVENTS.encode(event)[2] for event in decide(job, command, rows[0].at)]  # type: ignore[arg-type]
-    stored_events = []
-    for row in rows[1:]:
-        if row.kind == "command":
-            break
-        stored_events.append(row.data)
-    hold(decided == stored_events, f"{stream}: row {rows[0].position} is decided otherwise now")
-
-
 def check_mark(root: Path, records: Sequence[Record]) -> None:
     """No row is missing at the end that the high-water mark has seen."""
     with mark.opened(root / "log/log.mark") as high:
@@ -163,12 +67,13 @@ def check_mark(root: Path, records: Sequence[Record]) -> None:
     )
 
 
-def check_acknowledged(jobs: Mapping[str, Job], acknowledged: Iterable[str], *, settled: bool) -> None:
+def check_acknowledged(told: History, acknowledged: Iterable[str], *, settled: bool) -> None:
     """What a client was told is true, and has come to its end."""
-    lost = sorted(set(acknowledged) - set(jobs))
+    lost = sorted(set(acknowledged) - set(told.jobs) - set(told.batches))
     hold(not lost, f"accepted and lost: {lost}")
     if settled:
-        open_ = [job.job_id for job in jobs.values() if job.state not in FINAL]
+        open_ = [job.job_id for job in told.jobs.values() if job.state not in FINAL]
+        open_ += [one.batch_id for one in told.batches.values() if one.state not in BATCH_FINAL]
         hold(not open_, f"not at their end: {open_}")
 
 

@@ -3,37 +3,83 @@
 Dispatcher, actors, supervisors and projections are the service's own; the worker is played, and the log,
 the volume and the clients misbehave as real ones may. The service is killed and started again some times,
 then the faults end, everything is let come to its end, and the invariants are checked.
+
+    python -m tests.simulation PART PARTS
+
+lives the seeds of one part of all, and says after each slice of them that it is through.
 """
 
 import asyncio
-from collections.abc import Sequence
-from contextlib import suppress
+import logging
+import shutil
+import sys
+import tempfile
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from random import Random  # noqa: TID251  # seeded by the test
 
 import msgspec
+import structlog
 
-from tests.actors.world import Crash, Hang, Pause, ScriptedAttempt, ScriptedEngine, Step, World, Write
+from tests.actors.world import (
+    Crash,
+    Hang,
+    Pause,
+    ScriptedAttempt,
+    ScriptedEngine,
+    ScriptedLister,
+    Step,
+    World,
+    Write,
+)
 from tests.domain.builders import LIMITS, METADATA, NETWORK, PRIVATE
-from tests.invariants import check_acknowledged, check_disk, check_live, check_log, hold
+from tests.histories import history, hold
+from tests.invariants import check_acknowledged, check_disk, check_live
 from tests.virtual import SeededLoop, VirtualClock, run_virtual
 from umd.actors.actor import Actor
 from umd.actors.supervisor import Supervisor
 from umd.clock import SECOND, instant
 from umd.domain import commands as c
-from umd.domain.events import Progress
+from umd.domain.events import ListedItem, Progress
 from umd.domain.job import FINAL, State
-from umd.engine.protocol import Assignment, Ended, Entered, Extracted, Finished, Said, Tick
+from umd.domain.options import (
+    AnyBatchRequest,
+    BatchDownloadRequest,
+    ChannelDownloadRequest,
+    MediaOptions,
+    PlaylistDownloadRequest,
+)
+from umd.engine.protocol import (
+    Assignment,
+    Ended,
+    Entered,
+    Extracted,
+    Finished,
+    Listed,
+    ListingFailed,
+    Said,
+    Tick,
+)
 from umd.errors import EngineError, StorageFull, UmdError
 from umd.log import Record
 from umd.log.memory import MemoryLog
 from umd.settings import Settings
 
+SEEDS = 2_000
+SLICES = 20
+MEMORY = Path("/dev/shm")  # noqa: S108  # no secrets, and no disk to wait for
+
 JOBS_MAX = 4
+BATCH_JOBS = 3
 LIVES_MAX = 3
 LIFE_SEC_MAX = 40.0
 SETTLE_SEC = 90_000
 SITES = ("a", "b")
+LIST = "https://a.example/list"
+OWN_HAND = "client"
+"""What a client does with the jobs of a batch is not its actor's doing, and bears another correlation."""
 SETTINGS = Settings(max_concurrent_downloads=2, max_concurrent_per_site=1, drain_sec=3)
 
 
@@ -130,6 +176,29 @@ class SimulatedEngine(ScriptedEngine):
         return tuple(steps)
 
 
+class SimulatedLister(ScriptedLister):
+    """A site whose list has a few videos, and which is slow, refuses or breaks its reader."""
+
+    def __init__(self, faults: Faults) -> None:
+        super().__init__()
+        self.faults = faults
+
+    async def listing(
+        self, url: str, options: MediaOptions, owner: str, items_max: int
+    ) -> AsyncGenerator[Listed, None]:
+        for number in range(1, min(items_max, BATCH_JOBS) + 1):
+            await asyncio.sleep(self.faults.random.choice((0, 0, 0.01, 5)))
+            if self.faults.strike(0.1):
+                raise ListingFailed(self.faults.random.choice((NETWORK, PRIVATE)))
+            if self.faults.strike(0.03):
+                raise RuntimeError("a bug in the lister")
+            yield Listed((ListedItem(batch_url(number), number, f"v{number}", "t", "site"),), "A list")
+
+
+def batch_url(number: int) -> str:
+    return f"https://{SITES[number % len(SITES)]}.example/{number}"
+
+
 class Life(World):
     """The service from one start to its end, which may come at any instant."""
 
@@ -137,9 +206,10 @@ class Life(World):
         self.faults = faults
         self.faulty_log = self.make_log(records)
         self.played = SimulatedEngine(faults)
-        super().__init__(root, SETTINGS, self.faulty_log, clock=clock, engine=self.played)
+        lister = SimulatedLister(faults)
+        super().__init__(root, SETTINGS, self.faulty_log, clock=clock, engine=self.played, lister=lister)
         self.broken = asyncio.Event()
-        self.supervisor._escalate = self._break
+        self.supervisor._escalate = self.batch_supervisor._escalate = self._break
         self.root = Supervisor("root", self._break, restarts_max=5, period_sec=30)
         self._afflict()
 
@@ -170,11 +240,13 @@ class Life(World):
     async def act(self) -> None:
         for actor in (self.admission, self.cleanup):
             self._keep(actor)
+        self.batch_crew.start()
 
     def _keep(self, actor: Actor[None]) -> None:
         self.root.start(actor.name, lambda: actor)
 
     async def stop(self) -> None:
+        await self.batch_crew.stop()
         self.admission.close()
         await self.crew.stop(self.settings.drain_sec)
         await self.root.stop()
@@ -182,24 +254,57 @@ class Life(World):
 
 
 class Client:
-    """Submits jobs and changes his mind, and keeps a ledger of what he was answered."""
+    """Submits jobs and a batch and changes his mind, and keeps a ledger of what he was answered."""
 
     def __init__(self, random: Random, clock: VirtualClock) -> None:
         self.accepted: list[str] = []
+        self.batches: list[str] = []
         self._random = random
         self._clock = clock
 
     async def visit(self, life: Life) -> None:
         """Some requests at some instants, until the service is gone."""
-        while len(self.accepted) < JOBS_MAX or self._random.random() < 0.7:
+        while self._has_wishes() or self._random.random() < 0.7:
             await asyncio.sleep(self._random.choice((0, 0.01, 1.0, 8.0)))
             with suppress(UmdError):
-                if len(self.accepted) < JOBS_MAX and self._random.random() < 0.6:
+                if self._has_wishes() and self._random.random() < 0.6:
                     await self._submit(life)
-                elif self.accepted:
-                    await life.dispatcher.execute(self._change(self._random.choice(self.accepted)))
+                elif self.batches and self._random.random() < 0.3:
+                    await self._change_batch(life, self._random.choice(self.batches))
+                elif jobs := self._known(life):
+                    change = self._change(self._random.choice(jobs))
+                    await life.dispatcher.execute(change, correlation=OWN_HAND)
+
+    def _has_wishes(self) -> bool:
+        return len(self.accepted) + BATCH_JOBS * len(self.batches) < JOBS_MAX
+
+    def _known(self, life: Life) -> list[str]:
+        """His jobs, and those of his batches that he can see."""
+        items = (one for name in self.batches for one in life.batch(name).items)
+        return [*self.accepted, *(one.job_id for one in items if life.jobs.get(one.job_id))]
+
+    async def _change_batch(self, life: Life, batch_id: str) -> None:
+        change = self._random.choice((c.CancelBatch(batch_id), c.RetryBatch(batch_id)))
+        await life.dispatcher.execute_batch(change, correlation=OWN_HAND)
+
+    def _batch_request(self) -> AnyBatchRequest:
+        limit, ignores = self._random.randint(1, BATCH_JOBS), self._random.random() < 0.7
+        urls = tuple(map(batch_url, range(1, BATCH_JOBS + 1)))
+        stops = self._random.random() < 0.3
+        return self._random.choice(
+            (
+                BatchDownloadRequest(
+                    urls=urls, concurrent_limit=limit, ignore_errors=ignores, stop_on_error=stops
+                ),
+                PlaylistDownloadRequest(url=LIST, concurrent_limit=limit, ignore_errors=ignores),
+                ChannelDownloadRequest(url=LIST, concurrent_limit=limit, ignore_errors=ignores),
+            )
+        )
 
     async def _submit(self, life: Life) -> None:
+        if not self.batches and self._random.random() < 0.3:
+            self.batches.append(await life.submit_batch(self._batch_request()))
+            return
         limits = msgspec.structs.replace(LIMITS, retention_sec=self._random.choice((None, 20, 3_600)))
         url = f"https://{self._random.choice(SITES)}.example/v"
         self.accepted.append(await life.submit(url, limits, self._random.randint(-1, 1)))
@@ -237,7 +342,8 @@ class Simulation:
         records: list[Record] = []
         for _ in range(self.random.randint(1, LIVES_MAX)):
             records = await self._live(self._make_life(self.root, records, clock, self.faults), client)
-            check_log(records)
+            for position, record in enumerate(records, 1):
+                hold(record.position == position, f"row {position} has position {record.position}")
         self.faults.calm = True
         life = self._make_life(self.root, records, clock, self.faults)
         await life.start()
@@ -271,25 +377,33 @@ class Simulation:
         await asyncio.sleep(self.random.uniform(0, LIFE_SEC_MAX))
 
     async def _settle(self, life: Life) -> None:
-        """Let every job come to its end; the paused ones are resumed."""
+        """Let every job and batch come to its end; the paused ones are resumed."""
         for entry in life.jobs.in_state(State.PAUSED):
             await life.dispatcher.execute(c.ResumeDownload(entry.job.job_id))
         try:
             async with asyncio.timeout(SETTLE_SEC):
+                for batch_id in life.batches.active():
+                    await life.batch_end(batch_id)
                 for entry in life.jobs.page(limit=200).entries:
                     await life.until(entry.job.job_id, *FINAL)
                 await life.idle()
         except TimeoutError:
-            stuck = [entry.job for entry in life.jobs.in_state(*(set(State) - FINAL))]
-            hold(condition=False, what=f"never ended: {[(job.job_id, job.state) for job in stuck]}")
+            stuck = [(one.job.job_id, one.job.state) for one in life.jobs.in_state(*(set(State) - FINAL))]
+            hold(condition=False, what=f"never ended: {stuck}, batches {life.batches.active()}")
 
     def _check(self, life: Life, client: Client) -> None:
-        jobs = check_log(life.log.records)
-        check_acknowledged(jobs, client.accepted, settled=True)
+        told = history(life.log.records)
+        jobs = told.jobs
+        check_acknowledged(told, (*client.accepted, *client.batches), settled=True)
         check_disk(self.root, jobs)
         check_live(jobs.values(), life.played.live)
         served = {entry.job.job_id: entry.job for entry in life.jobs.page(limit=200).entries}
         hold(served == jobs, "what is served is not the fold of the log")
+        whole = {entry.batch.batch_id: entry.batch for entry in life.batches.page(limit=200).entries}
+        hold(whole == told.batches, "the batches that are served are not the fold of the log")
+        for batch_id in whole:
+            states = Counter(job.state for job in jobs.values() if job.batch_id == batch_id)
+            hold(life.batches.counts(batch_id) == states, f"the jobs of batch {batch_id} are miscounted")
         hold(not life.broken.is_set(), "the service broke although nothing went wrong any more")
 
 
@@ -304,3 +418,39 @@ async def _kill_everybody() -> None:
         task.cancel()
     if others:
         await asyncio.wait(others)
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(prefix="umd-", dir=MEMORY if MEMORY.is_dir() else None))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def live(seed: int, make_life: type[Life] = Life) -> list[Record]:
+    """The world of a seed; what breaks it tells the seed."""
+    with folder() as root:
+        try:
+            return Simulation(root, seed, make_life).run()
+        except BaseException as error:
+            error.add_note(f"seed {seed}: repeat it with UMD_TEST_SEED={seed} -k one_seed")
+            raise
+
+
+def be_quiet() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+
+
+def main(part: int, parts: int) -> None:
+    be_quiet()
+    each = SEEDS // SLICES
+    for start in range(0, SEEDS, each):
+        for seed in range(start + part, start + each, parts):
+            live(seed)
+        print(start // each, flush=True)  # noqa: T201  # who started this process waits for it
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), int(sys.argv[2]))

@@ -7,7 +7,8 @@ import pytest
 
 from tests.actors.world import running
 from tests.domain.builders import GIVEN, JOB_ID
-from tests.invariants import BrokenInvariant, check_acknowledged, check_disk, check_live, check_log
+from tests.histories import BrokenInvariant, history
+from tests.invariants import check_acknowledged, check_disk, check_live
 from tests.virtual import run_virtual
 from umd.domain import commands as c
 from umd.domain.job import FINAL, State
@@ -17,7 +18,7 @@ from umd.log.codec import Entry, entries
 from umd.log.ledger import Draft, Ledger
 
 
-def history(tmp_path: Path) -> list[Record]:
+def completed(tmp_path: Path) -> list[Record]:
     """The log of a world in which one job was completed."""
 
     async def main() -> list[Record]:
@@ -30,22 +31,22 @@ def history(tmp_path: Path) -> list[Record]:
 
 
 def test_an_honest_history_is_accepted(tmp_path: Path) -> None:
-    records = history(tmp_path)
+    records = completed(tmp_path)
 
-    jobs = check_log(records)
-    check_acknowledged(jobs, jobs, settled=True)
-    check_disk(tmp_path, jobs)
+    told = history(records)
+    check_acknowledged(told, told.jobs, settled=True)
+    check_disk(tmp_path, told.jobs)
 
 
 def test_a_lost_job_is_seen(tmp_path: Path) -> None:
-    records = history(tmp_path)
+    records = completed(tmp_path)
 
     with pytest.raises(BrokenInvariant, match="accepted and lost"):
-        check_acknowledged(check_log(records), ["another"], settled=True)
+        check_acknowledged(history(records), ["another"], settled=True)
 
 
 def test_a_lost_a_changed_and_a_doubled_row_are_seen(tmp_path: Path) -> None:
-    records = history(tmp_path)
+    records = completed(tmp_path)
 
     for damaged in (
         records[:3] + records[4:],
@@ -53,12 +54,12 @@ def test_a_lost_a_changed_and_a_doubled_row_are_seen(tmp_path: Path) -> None:
         [*records[:3], records[2], *records[3:]],
     ):
         with pytest.raises((BrokenInvariant, LogCorrupt)):
-            check_log(damaged)
+            history(damaged)
 
 
 def test_a_missing_a_changed_and_a_strange_file_are_seen(tmp_path: Path) -> None:
-    records = history(tmp_path)
-    jobs = check_log(records)
+    records = completed(tmp_path)
+    jobs = history(records).jobs
     [path] = (tmp_path / "videos").iterdir()
     content = path.read_bytes()
 
@@ -75,11 +76,11 @@ def test_a_missing_a_changed_and_a_strange_file_are_seen(tmp_path: Path) -> None
 
 
 def test_a_folder_that_was_left_over_is_seen(tmp_path: Path) -> None:
-    records = history(tmp_path)
-    (tmp_path / f"temp/job-{next(iter(check_log(records)))}").mkdir()
+    records = completed(tmp_path)
+    (tmp_path / f"temp/job-{next(iter(history(records).jobs))}").mkdir()
 
     with pytest.raises(BrokenInvariant, match="left over"):
-        check_disk(tmp_path, check_log(records))
+        check_disk(tmp_path, history(records).jobs)
 
 
 def forged(*steps: tuple[c.Command, tuple[object, ...]]) -> list[Record]:
@@ -109,7 +110,7 @@ def test_two_final_events_are_seen() -> None:
     cancelled = GIVEN[State.CANCELLED][-1]
 
     with pytest.raises(BrokenInvariant, match=r"after the end|decided otherwise"):
-        check_log(
+        history(
             forged(
                 (SUBMIT, completed[:1]),
                 (c.StartAttempt(JOB_ID, "2026.10.26"), completed[1:2]),
@@ -122,7 +123,7 @@ def test_an_event_that_its_command_does_not_lead_to_is_seen() -> None:
     queued = GIVEN[State.QUEUED]
 
     with pytest.raises(BrokenInvariant, match="decided otherwise"):
-        check_log(forged((SUBMIT, queued), (c.PauseDownload(JOB_ID), GIVEN[State.CANCELLED][1:])))
+        history(forged((SUBMIT, queued), (c.PauseDownload(JOB_ID), GIVEN[State.CANCELLED][1:])))
 
 
 def test_two_live_attempts_of_a_job_are_seen() -> None:

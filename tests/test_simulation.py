@@ -4,57 +4,65 @@
 """
 
 import asyncio
-import logging
 import os
-import shutil
-import tempfile
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 import structlog
 
-from tests.invariants import BrokenInvariant
-from tests.simulation import FaultyLog, Life, Simulation
+from tests.histories import BrokenInvariant
+from tests.simulation import SLICES, FaultyLog, Life, be_quiet, live
+from umd.actors import batch_crew
+from umd.actors.batch import BatchActor
+from umd.domain.batch import Batch, BatchState
 from umd.log import Record
 
-SEEDS = 2_000
-SLICES = 8
-MEMORY = Path("/dev/shm")  # noqa: S108  # no secrets, and no disk to wait for
+ROOT = Path(__file__).parent.parent
+PARTS = min(4, os.cpu_count() or 1)
 FIRST = int(os.environ.get("UMD_TEST_SEED", "0"))
 
 
 @pytest.fixture(autouse=True)
 def _quiet() -> Iterator[None]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    be_quiet()
     yield
     structlog.reset_defaults()
 
 
-@contextmanager
-def folder() -> Iterator[Path]:
-    path = Path(tempfile.mkdtemp(prefix="umd-", dir=MEMORY if MEMORY.is_dir() else None))
-    try:
-        yield path
-    finally:
-        shutil.rmtree(path)
+@pytest.fixture(scope="module")
+def parts() -> Iterator[list[subprocess.Popen[str]]]:
+    """A process for each processor, which live the seeds side by side.
 
-
-def live(seed: int, make_life: type[Life] = Life) -> list[Record]:
-    """The world of a seed; what breaks it tells the seed."""
-    with folder() as root:
-        try:
-            return Simulation(root, seed, make_life).run()
-        except BaseException as error:
-            error.add_note(f"seed {seed}: repeat it with UMD_TEST_SEED={seed} -k one_seed")
-            raise
+    Nothing measures their coverage, which would double the time: one seed, in this process, shows the same.
+    """
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COVERAGE")}
+    running = [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.simulation", str(part), str(PARTS)],
+            cwd=ROOT,
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        for part in range(PARTS)
+    ]
+    yield running
+    for process in running:
+        process.kill()
+        process.communicate()
 
 
 @pytest.mark.parametrize("part", range(SLICES))
-def test_no_seed_breaks_an_invariant(part: int) -> None:
-    for seed in range(part, SEEDS, SLICES):
-        live(seed)
+def test_no_seed_breaks_an_invariant(parts: list[subprocess.Popen[str]], part: int) -> None:
+    for process in parts:
+        assert process.stdout is not None
+        said = process.stdout.readline()
+        if said.strip() != str(part):
+            pytest.fail(said + process.stdout.read())
 
 
 def test_one_seed_is_one_run() -> None:
@@ -87,7 +95,7 @@ class Forgiving(Life):
         return
 
 
-def search(bug: type[Life]) -> None:
+def search(bug: type[Life] = Life) -> None:
     for seed in range(200):
         live(seed, bug)
 
@@ -100,3 +108,24 @@ def test_a_planted_bug_is_found_and_its_seed_told(bug: type[Life], words: str) -
         search(bug)
 
     assert "seed" in broken.value.__notes__[-1]
+
+
+def test_a_batch_that_forgets_its_limit_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(BatchActor, "_under_way", lambda _: 0)
+
+    with pytest.raises(BrokenInvariant, match="jobs under way, not"):
+        search()
+
+
+class Impatient(BatchActor):
+    """Ends a batch while jobs of its are under way."""
+
+    def _is_at_its_end(self, batch: Batch) -> bool:
+        return batch.state is BatchState.RUNNING or super()._is_at_its_end(batch)
+
+
+def test_a_batch_that_ends_before_its_jobs_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_crew, "BatchActor", Impatient)
+
+    with pytest.raises(BrokenInvariant, match="ends before"):
+        search()

@@ -25,7 +25,7 @@ class _LeapingSelector(selectors.DefaultSelector):
         self.now = 0.0
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        ready = super().select(0)
+        ready = super().select(0) if len(self.get_map()) > 1 else []  # one is the loop's own wake-up
         if not ready:
             if timeout is None:
                 raise DeadlockError("everybody waits, and nothing is due")

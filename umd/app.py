@@ -373,6 +373,7 @@ class App:
         parts = Parts(
             log=self._log,
             jobs=self._jobs,
+            batches=self._batches,
             volume=self._volume,
             admission=self._admission,
             engine=self._engine,

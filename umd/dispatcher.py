@@ -1,6 +1,6 @@
 """The one door to the event log: load the state, decide, append with the expected position."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 from umd.clock import Clock, Micros
@@ -47,8 +47,7 @@ class Dispatcher:
         already. `correlation` defaults to that of the job's first row. Raises a `Refused` error when the
         state does not allow the command, or cannot be read from the log, and what `EventLog.append` raises.
         """
-        if (damaged := self._jobs.frozen.get(command.job_id)) is not None:
-            raise InvalidState(f"Row {damaged} of job {command.job_id} cannot be read: the job is frozen.")
+        _check_readable("job", command.job_id, self._jobs.frozen)
         await self._store(
             job_rules.stream(command.job_id),
             command,
@@ -61,6 +60,7 @@ class Dispatcher:
 
     async def execute_batch(self, command: AnyBatchCommand, *, correlation: str | None = None) -> BatchEntry:
         """The same for a batch's command."""
+        _check_readable("batch", command.batch_id, self._batches.frozen)
         await self._store(
             batch_rules.stream(command.batch_id),
             command,
@@ -100,3 +100,8 @@ class Dispatcher:
                 continue
             return
         raise Conflict(f"{stream} was changed by others {CONFLICTS_MAX} times in a row.")
+
+
+def _check_readable(kind: str, name: str, frozen: Mapping[str, int]) -> None:
+    if (damaged := frozen.get(name)) is not None:
+        raise InvalidState(f"Row {damaged} of {kind} {name} cannot be read: the {kind} is frozen.")

@@ -14,9 +14,11 @@ from umd.clock import SECOND, instant
 from umd.domain import commands as c
 from umd.domain.events import Limits
 from umd.domain.job import FINAL, Job, State
+from umd.domain.naming import Place
 from umd.engine.protocol import Extracted, Finished
 from umd.log.memory import MemoryLog
 from umd.settings import Settings
+from umd.storage.volume import sources
 
 KEPT = msgspec.structs.replace(LIMITS, retention_sec=None)
 
@@ -311,5 +313,55 @@ def test_a_job_that_is_retried_in_time_keeps_its_part(tmp_path: Path) -> None:
 
             assert world.jobs.require(job_id).job.state is State.RUNNING
             assert (tmp_path / f"temp/job-{job_id}/media.mp4.part").exists()
+
+    run_virtual(main())
+
+
+@pytest.mark.parametrize("before", [State.PAUSED, State.QUEUED])
+def test_what_a_cancelled_job_left_half_done_goes_at_once(tmp_path: Path, before: State) -> None:
+    """Also where no attempt runs that could see to it: the job rested, or waited for its next attempt."""
+
+    async def main() -> None:
+        def prepare(world: World) -> None:
+            end = Hang() if before is State.PAUSED else Finished(NETWORK)
+            world.engine.scripts["https://example.com/a"] = [(Write("media.mp4.part", b"fi"), end)]
+
+        async with running(tmp_path, prepare=prepare) as world:
+            job_id = await world.submit(limits=msgspec.structs.replace(LIMITS, retries=1))
+            await world.until(job_id, State.RUNNING)
+            if before is State.PAUSED:
+                await world.dispatcher.execute(c.PauseDownload(job_id))
+            await world.until(job_id, before)
+            await world.idle()
+            folder = tmp_path / f"temp/job-{job_id}"
+            assert (folder / "media.mp4.part").exists()
+            await world.dispatcher.execute(c.CancelDownload(job_id))
+            await asyncio.sleep(0.1)
+
+            assert world.jobs.require(job_id).job.state is State.CANCELLED
+            assert not folder.exists()
+
+    run_virtual(main())
+
+
+def test_a_half_result_of_a_failed_job_is_not_visible_after_a_crash(tmp_path: Path) -> None:
+    """The failure stood in the log, and the process died before it could take back what was published."""
+
+    async def main() -> None:
+        def prepare(world: World) -> None:
+            world.engine.scripts["https://example.com/a"] = [
+                (Write("media.mp4", b"film"), Write("media.en.srt", b"words"), Finished(NETWORK))
+            ]
+
+        async with running(tmp_path, prepare=prepare) as world:
+            job_id = await world.submit(limits=msgspec.structs.replace(LIMITS, retries=0))
+            await world.until(job_id, State.FAILED)
+            await world.idle()
+        folder = tmp_path / f"temp/job-{job_id}"
+        world.volume.publish(job_id, Place("videos", "half"), sources(folder, "media.mp4"))
+        (tmp_path / "videos/half.en.srt").rename(folder / "media.en.srt")
+        async with running(tmp_path, log=MemoryLog(world.log.records)):
+            assert not (tmp_path / "videos/half.mp4").exists()
+            assert sorted(path.name for path in folder.iterdir()) == ["media.en.srt", "media.mp4"]
 
     run_virtual(main())

@@ -222,6 +222,7 @@ class World:
         *,
         clock: VirtualClock | None = None,
         engine: ScriptedEngine | None = None,
+        lister: ScriptedLister | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self.clock = clock or VirtualClock()
@@ -252,7 +253,7 @@ class World:
         self.admission = Admission(self.settings, self.clock, self.jobs, self.space, self.crew.start_job)
         stock = Stock(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
         self.cleanup = Cleanup(stock, self.space, Sweep(stock, self.settings.orphan_grace_sec))
-        self.lister = ScriptedLister()
+        self.lister = lister or ScriptedLister()
         office = BatchOffice(
             self.dispatcher,
             self.batches,
@@ -262,9 +263,8 @@ class World:
             self.lister,
             destinations.rules_of(self.settings),
         )
-        self.batch_crew = BatchCrew(
-            office, Supervisor("batches", self.fatal.append), self.settings.batches_max
-        )
+        self.batch_supervisor = Supervisor("batches", self.fatal.append)
+        self.batch_crew = BatchCrew(office, self.batch_supervisor, self.settings.batches_max)
 
     async def start(self) -> None:
         self.volume.prepare()

@@ -40,6 +40,7 @@ class Clinic:
         parts = Parts(
             self.world.log,
             self.world.jobs,
+            self.world.batches,
             self.world.volume,
             self.world.admission,
             engine,

@@ -5,7 +5,7 @@ from msgspec.structs import replace
 
 from tests.domain.builders import AT, FILE, LIMITS, job_in
 from umd.clock import SECOND
-from umd.domain.job import Job, State
+from umd.domain.job import FINAL, Job, State
 from umd.domain.retention import deadline, lacking_bytes, spare
 
 
@@ -44,9 +44,8 @@ def test_the_first_completed_go_first_and_no_more_than_needed() -> None:
 def test_only_what_has_ended_and_is_there_has_a_deadline() -> None:
     due = {state: deadline(job_in(state)) for state in State}
 
-    assert {state for state, at in due.items() if at is not None} == {State.COMPLETED, State.FAILED} - (
-        {State.FAILED} if job_in(State.FAILED).ended_at is None else set()
-    )
+    assert {state for state, at in due.items() if at is not None} == FINAL
+    assert due[State.CANCELLED] == job_in(State.CANCELLED).ended_at
     assert due[State.COMPLETED] == AT + (LIMITS.retention_sec or 0) * SECOND
     assert deadline(replace(job_in(State.COMPLETED), files_deleted_at=AT)) is None
     assert deadline(replace(job_in(State.COMPLETED), delete_at=None)) is None

@@ -1,5 +1,6 @@
 """What was known at a position: over HTTP and on the command line, the same as GET answered then."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -8,11 +9,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.api.world import World, is_problem
-from tests.domain.builders import NETWORK, PROGRESS
+from tests.api.world import URL, World, is_problem
+from tests.domain.builders import NETWORK, PRIVATE, PROGRESS
 from tests.log.worlds import SqliteWorld, chained, row
 from umd import __main__ as command_line
 from umd.domain import commands as c
+from umd.projections.batches import Batches
 from umd.settings import Settings
 
 BASE = "https://media.example.org"
@@ -102,6 +104,82 @@ async def test_every_answer_of_the_past_can_be_had_again(
         assert line == msgspec.json.decode(body)
 
 
+async def test_every_answer_of_a_batchs_past_can_be_had_again(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch and each of its jobs, one of which had not begun, after each commit."""
+    monkeypatch.setenv("UMD_PUBLIC_BASE_URL", BASE)
+    batch_id, [first, second, _] = await live_batch(world)
+    then: list[tuple[int, Any]] = []
+    for command in (
+        c.StartAttempt(first, "2026.10.26"),
+        c.EnterPhase(first, 1, PROGRESS),
+        c.FailAttempt(first, 1, PRIVATE, PROGRESS),
+        c.CancelBatch(batch_id),
+        c.ConfirmStopped(second, 1),
+        c.RetryBatch(batch_id),
+    ):
+        world.clock.at += 3_000_000
+        if isinstance(command, c.AnyBatchCommand):
+            await world.dispatcher.execute_batch(command)
+        else:
+            await world.execute(command)
+        await settled(world)
+        then.append((world.log.head, (await world.get(f"/batch/{batch_id}")).json))
+    assert [shown["status"] for _, shown in then] == [*["running"] * 4, "cancelled", "running"]
+
+    copy = stored(world, tmp_path)
+    for position, shown in then:
+        assert (await world.get(f"/batch/{batch_id}?at={position}")).json == shown
+        _, [line] = run(capfd, "--from", copy, "--at", position, "--batch", batch_id)
+        assert line == shown
+    _, lines = run(capfd, "--from", copy)
+    assert [line["kind"] for line in lines] == ["job", "job", "job", "batch"]
+    assert run(capfd, "--from", copy, "--batch", first)[0] == 1
+
+
+async def live_batch(world: World) -> tuple[str, list[str]]:
+    """A batch of three of which two may be under way; its jobs."""
+    batch_id = await world.submit_batch(f"{URL}&1", f"{URL}&2", f"{URL}&3", concurrent_limit=2)
+    await settled(world)
+    jobs = [one.job_id for one in world.batches.require(batch_id).batch.items]
+    await world.start(jobs[1])
+    return batch_id, jobs
+
+
+async def settled(world: World) -> None:
+    """Wait until the actors of the batches have nothing more to say."""
+    head = -1
+    while head != world.log.head:
+        head = world.log.head
+        for _ in range(50):
+            await asyncio.sleep(0)
+
+
+async def test_steps_tell_what_each_event_changed_in_a_batch(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    batch_id, [first, *_] = await live_batch(world)
+    await world.execute(c.CancelDownload(first))
+    await settled(world)
+    copy = stored(world, tmp_path)
+
+    _, lines = run(capfd, "--from", copy, "--steps", "--batch", batch_id)
+    _, every = run(capfd, "--from", copy, "--steps")
+
+    assert {line["batch_id"] for line in lines} == {batch_id}
+    [cancelled] = [line for line in lines if line["type"] == "job.cancelled"]
+    assert cancelled["changed"] == {
+        "queued_jobs": {"from": 2, "to": 1},
+        "cancelled_jobs": {"from": 0, "to": 1},
+        "progress_percent": {"from": 0.0, "to": 33.3},
+    }
+    [listed] = [line for line in lines if line["type"] == "batch.listed"]
+    assert listed["changed"]["total_jobs"] == {"from": 0, "to": 3}
+    assert [line for line in every if "batch_id" in line] == lines
+    assert {line["job_id"] for line in every if "job_id" in line} > {first}
+
+
 async def test_a_past_that_was_not_is_refused(world: World) -> None:
     await world.submit()
     job_id = await world.submit()
@@ -109,6 +187,9 @@ async def test_a_past_that_was_not_is_refused(world: World) -> None:
     assert is_problem(await world.get(f"/download/{job_id}?at=1"), "job_not_found", 404)
     assert is_problem(await world.get(f"/download/{job_id}?at=99"), "invalid_query", 400)
     assert is_problem(await world.get(f"/download/{job_id}?at=0"), "invalid_query", 400)
+    batch_id = await world.submit_batch()
+    assert is_problem(await world.get(f"/batch/{batch_id}?at=1"), "batch_not_found", 404)
+    assert is_problem(await world.get(f"/batch/{batch_id}?at=99"), "invalid_query", 400)
 
 
 async def test_a_time_is_the_position_that_the_log_had_then(
@@ -137,6 +218,9 @@ async def test_every_command_is_decided_the_same_again(
     world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     await live(world)
+    batch_id, _ = await live_batch(world)
+    await world.dispatcher.execute_batch(c.CancelBatch(batch_id))
+    await settled(world)
 
     code, [report] = run(capfd, "--from", stored(world, tmp_path), "--verify")
 
@@ -173,3 +257,40 @@ async def test_an_event_that_the_rules_do_not_give_is_found(
 
     assert code == 1
     assert [line["position"] for line in lines if line["kind"] == "difference"] == [records[at].position]
+
+
+async def test_a_batchs_event_that_the_rules_do_not_give_is_found(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    batch_id, jobs = await live_batch(world)
+    for job_id in jobs:
+        await world.execute(c.CancelDownload(job_id))
+        await settled(world)
+    await world.execute(c.ConfirmStopped(jobs[1], 1))
+    await settled(world)
+    records = world.log.records
+    at = next(n for n, record in enumerate(records) if record.type == "batch.completed")
+    forged = records[at].data.replace(b'"cancelled":3', b'"cancelled":2')
+    assert forged != records[at].data
+    records[at] = msgspec.structs.replace(records[at], data=forged)
+    disk = SqliteWorld(tmp_path / "forged")
+    disk.seed(chained(*records))
+
+    code, lines = run(capfd, "--from", disk.directory, "--verify")
+
+    assert code == 1
+    [found] = [line for line in lines if line["kind"] == "difference"]
+    assert (found["position"], found["stream"]) == (records[at].position, f"batch-{batch_id}")
+
+
+async def test_a_projection_that_is_not_the_fold_of_the_events_is_found(
+    world: World, tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A planted bug: what the service would show counts no job of a batch."""
+    batch_id, _ = await live_batch(world)
+    monkeypatch.setattr(Batches, "_note", lambda *_: None)
+
+    code, lines = run(capfd, "--from", stored(world, tmp_path), "--verify")
+
+    assert code == 1
+    assert [line["stream"] for line in lines if line["kind"] == "difference"] == [f"batch-{batch_id}"]

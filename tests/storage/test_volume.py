@@ -1,5 +1,6 @@
 """Results appear whole or not at all, and what was cut short is undone."""
 
+import errno
 import hashlib
 from pathlib import Path
 
@@ -75,6 +76,26 @@ def test_a_publication_is_undone_from_any_point_in_its_middle(volume: Volume) ->
     folder = volume.working_folder("j1")
 
     assert sorted(path.name for path in folder.iterdir()) == ["media.en.srt", "media.mp4"]
+
+
+def test_a_publication_that_breaks_in_its_middle_leaves_nothing_behind(
+    volume: Volume, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = finished(volume, media_mp4=b"film", media_en_srt=b"words")
+    move = volume._move
+
+    def full(source: Path, target: Path) -> None:
+        if target.suffix == ".srt":
+            raise OSError(errno.ENOSPC, "no space")
+        move(source, target)
+
+    monkeypatch.setattr(volume, "_move", full)
+    with pytest.raises(OSError, match="no space"):
+        volume.publish("j1", PLACE, found)
+
+    assert not (volume.root / "videos").exists()
+    names = [path.name for path in sorted((volume.root / "temp/job-j1").iterdir())]
+    assert names == ["media.en.srt", "media.mp4"]
 
 
 def test_a_closed_publication_stays(volume: Volume) -> None:

@@ -190,9 +190,12 @@ class BatchActor(Actor[None]):
         return entry.job if entry is not None else None
 
     async def _end_expansion(self) -> None:
+        """Interrupt it; what had broken it before was said already, or is overtaken."""
         if self._expanding is not None and not self._expanding.done():
             self._expanding.cancel()
             await asyncio.wait([self._expanding])
+        if self._expanding is not None and not self._expanding.cancelled():
+            self._expanding.exception()
 
     async def _execute_job(self, command: c.AnyJobCommand) -> None:
         correlation = self._office.batches.require(self._id).correlation

@@ -62,7 +62,8 @@ class BatchCrew:
             actor.wake()
         elif not self._closed and batch_id not in self._supervisor.names():
             entry = self._office.batches.get(batch_id)
-            if entry is not None and entry.batch.state not in FINAL:
+            is_frozen = batch_id in self._office.batches.frozen
+            if entry is not None and entry.batch.state not in FINAL and not is_frozen:
                 self._supervisor.start(
                     batch_id,
                     lambda: BatchActor(batch_id, self._office),

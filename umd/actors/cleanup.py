@@ -105,8 +105,8 @@ class Cleanup(Actor[None]):
     async def _delete(self, job: Job, reason: DeletionReason) -> bool:
         """Say that what is left of a job goes, and delete it; False when it has to be tried again."""
         try:
-            if job.state is State.FAILED:
-                await asyncio.to_thread(self._stock.volume.discard, job.job_id)
+            if job.state is not State.COMPLETED:
+                await asyncio.to_thread(self._stock.volume.discard, job.job_id, lambda: self._is_over(job))
                 return True
             owned = self._owned(job)
             await self._stock.dispatcher.execute(RecordFilesDeleted(job.job_id, reason))
@@ -118,6 +118,11 @@ class Cleanup(Actor[None]):
         await self._remove(owned)
         _log.info("cleanup.deleted", job_id=job.job_id, files=len(owned), reason=reason)
         return True
+
+    def _is_over(self, job: Job) -> bool:
+        """Whether this end of a job is still its last word: it may have been retried by now."""
+        now = self._stock.jobs.require(job.job_id).job
+        return (now.state, now.ended_at) == (job.state, job.ended_at)
 
     async def _remove(self, files: Sequence[File]) -> None:
         """Delete files; those that the disk does not give up are tried again later."""

@@ -15,8 +15,9 @@ async def recover(shop: Workshop, files: Files) -> None:
     """Bring the log and the volume together again; no worker of an earlier run is alive any more.
 
     Every attempt that was running is known to be lost, and its job goes back to the queue. A working folder
-    stays where a further attempt may resume from it. A file that goes by the log is deleted, if the last
-    life did not come to it: nobody publishes yet, so its path cannot be another's.
+    stays where a further attempt may resume from it; what was published by half goes back there. A file that
+    goes by the log is deleted, if the last life did not come to it: nobody publishes yet, so its path cannot
+    be another's.
     """
     lost = [entry for entry in shop.jobs.in_state(*ACTIVE) if entry.job.job_id not in shop.jobs.frozen]
     for entry in lost:
@@ -43,3 +44,5 @@ def _tidy(shop: Workshop, job_id: str) -> None:
         shop.volume.close_publication(job_id)
     elif state in (State.CANCELLED, None):
         shop.volume.discard(job_id)
+    else:
+        shop.volume.working_folder(job_id)  # which brings back what was moved of a half result

@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Annotated, TypeVar
 
 import msgspec
@@ -15,6 +16,7 @@ from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.download import STOP_WAIT_SEC
 from umd.api.owned import load_owned_batch, visible_owner
+from umd.api.past import PastQuery, time_at
 from umd.api.request_id import REQUEST_ID
 from umd.clock import rfc3339
 from umd.domain import batch_validation, destinations, limits
@@ -28,7 +30,9 @@ from umd.domain.options import (
     PlaylistDownloadRequest,
 )
 from umd.errors import NotFound
+from umd.live import Live
 from umd.projections.batches import BatchEntry
+from umd.replay.past import batch_at
 
 R = TypeVar("R", BatchDownloadRequest, PlaylistDownloadRequest, ChannelDownloadRequest)
 
@@ -59,9 +63,15 @@ async def submit_channel(request: web.Request) -> web.Response:
 
 
 async def show(request: web.Request) -> web.Response:
-    """A batch as it is now, with each of its jobs."""
-    read_query(request, NoQuery)
-    return _answer(request, find(request))
+    """A batch with each of its jobs, as it is now, or as it was when the log ended at `at`."""
+    at = read_query(request, PastQuery).at
+    entry = find(request)
+    if at is None:
+        return _answer(request, entry)
+    time = await time_at(request, at)
+    past = await batch_at(request.app[CONTEXT].log, entry.batch.batch_id, at)
+    known = replace(_known(request), batches=past.batches, jobs=past.jobs, at=time, live=Live())
+    return answers.answer(batch_views.show(past.batches.require(entry.batch.batch_id), known))
 
 
 async def history(request: web.Request) -> web.Response:
@@ -74,7 +84,8 @@ async def history(request: web.Request) -> web.Response:
         owner=visible_owner(caller(request)),
         wanted=lambda batch: not query.status or batch_views.status(batch) in query.status,
     )
-    items = [batch_views.summarize(entry, context) for entry in page.entries]
+    known = _known(request)
+    items = [batch_views.summarize(entry, known) for entry in page.entries]
     return answers.answer(batch_views.BatchList(items, cursors.encode(page.next)))
 
 
@@ -88,7 +99,7 @@ async def cancel(request: web.Request) -> web.Response:
     except TimeoutError:
         pass
     gone = entry.batch.state in FINAL
-    summary = batch_views.summarize(entry, context)
+    summary = batch_views.summarize(entry, _known(request))
     return answers.answer(
         views.CancelResponse(
             entry.batch.batch_id,
@@ -170,6 +181,9 @@ async def _execute(request: web.Request, command: Callable[[str], AnyBatchComman
 
 
 def _answer(request: web.Request, entry: BatchEntry, *, status: int = 200) -> web.Response:
+    return answers.answer(batch_views.show(entry, _known(request)), status=status)
+
+
+def _known(request: web.Request) -> batch_views.Known:
     context = request.app[CONTEXT]
-    base = links.base_url(request, context.settings)
-    return answers.answer(batch_views.show(entry, context, base), status=status)
+    return batch_views.known_now(context, links.base_url(request, context.settings))

@@ -1,5 +1,7 @@
 """How a batch becomes an answer. The field names are the wire contract's."""
 
+from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Literal
 
 import msgspec
@@ -11,7 +13,9 @@ from umd.domain.batch import FINAL, Batch, BatchState
 from umd.domain.events import BatchItem, Fault
 from umd.domain.job import ACTIVE, Job, State
 from umd.domain.options import BatchKind
-from umd.projections.batches import BatchEntry
+from umd.live import Live
+from umd.projections.batches import BatchEntry, Batches
+from umd.projections.jobs import Jobs
 
 BatchStatus = Literal["queued", "running", "completed", "failed", "cancelled"]
 ItemStatus = views.Status | Literal["skipped"]
@@ -66,21 +70,43 @@ class BatchList(msgspec.Struct, frozen=True):
     next: str | None
 
 
-def show(entry: BatchEntry, context: Context, base_url: str) -> BatchDownloadResponse:
-    """A batch as it is now."""
+@dataclass(frozen=True)
+class Known:
+    """What a batch is shown from: what is known now, or was known at an earlier time, without its ticks."""
+
+    batches: Batches
+    jobs: Jobs
+    at: Micros
+    url: Callable[[Job], views.FileUrl]
+    live: Live = field(default_factory=Live)
+
+
+def known_now(context: Context, base_url: str) -> Known:
+    """What is known now."""
+    return Known(
+        context.batches,
+        context.jobs,
+        context.clock.now(),
+        lambda job: views.file_url(context, job, base_url),
+        context.live,
+    )
+
+
+def show(entry: BatchEntry, known: Known) -> BatchDownloadResponse:
+    """A batch with each of its jobs."""
     batch = entry.batch
     is_over = batch.state in FINAL
-    jobs = [_job(one, context, base_url, is_over=is_over) for one in batch.items]
-    summary = summarize(entry, context)
+    jobs = [_job(one, known, is_over=is_over) for one in batch.items]
+    summary = summarize(entry, known)
     return BatchDownloadResponse(
         **{name: getattr(summary, name) for name in BatchSummary.__struct_fields__}, jobs=jobs
     )
 
 
-def summarize(entry: BatchEntry, context: Context) -> BatchSummary:
-    """A batch as it is now, without its jobs."""
+def summarize(entry: BatchEntry, known: Known) -> BatchSummary:
+    """A batch without its jobs."""
     batch = entry.batch
-    counts = context.batches.counts(batch.batch_id)
+    counts = known.batches.counts(batch.batch_id)
     without_job = len(batch.items) - batch.skipped - counts.total()
     is_over = batch.state in FINAL
     return BatchSummary(
@@ -95,11 +121,11 @@ def summarize(entry: BatchEntry, context: Context) -> BatchSummary:
         queued_jobs=counts[State.QUEUED] + counts[State.PAUSED] + (0 if is_over else without_job),
         cancelled_jobs=counts[State.CANCELLED] + (without_job if is_over else 0),
         skipped_jobs=batch.skipped,
-        progress_percent=_percent(batch, context),
+        progress_percent=_percent(batch, known),
         created_at=rfc3339(batch.created_at),
         started_at=views.show_time(batch.started_at),
         completed_at=views.show_time(batch.ended_at),
-        duration_sec=_duration(batch, context.clock.now()),
+        duration_sec=_duration(batch, known.at),
         error=batch.error,
     )
 
@@ -142,12 +168,12 @@ def status(batch: Batch) -> BatchStatus:
             return "queued" if batch.started_at is None else "running"
 
 
-def _job(one: BatchItem, context: Context, base_url: str, *, is_over: bool) -> BatchJob:
-    entry = context.jobs.get(one.job_id)
+def _job(one: BatchItem, known: Known, *, is_over: bool) -> BatchJob:
+    entry = known.jobs.get(one.job_id)
     if entry is None:
         return _without_job(one, "cancelled" if is_over else "queued")
     job = entry.job
-    tick = context.live.latest(job.job_id) if job.state in ACTIVE else None
+    tick = known.live.latest(job.job_id) if job.state in ACTIVE else None
     title = job.metadata.title if job.metadata is not None else one.item.title
     return BatchJob(
         job_id=one.job_id,
@@ -155,18 +181,18 @@ def _job(one: BatchItem, context: Context, base_url: str, *, is_over: bool) -> B
         status="skipped" if one.skipped else views.status(job),
         title=title,
         progress=views.show_progress(tick or job.progress),
-        file_info=_main_file(job, context, base_url),
+        file_info=_main_file(job, known),
         error=job.error,
         created_at=rfc3339(job.created_at),
         completed_at=views.show_time(job.ended_at),
     )
 
 
-def _main_file(job: Job, context: Context, base_url: str) -> views.FileInfo | None:
+def _main_file(job: Job, known: Known) -> views.FileInfo | None:
     if not job.files:
         return None
     main = job.files[0]
-    return views.show_file(main, views.file_url(context, job, base_url)(main.path))
+    return views.show_file(main, known.url(job)(main.path))
 
 
 def _without_job(one: BatchItem, status: Literal["queued", "cancelled"]) -> BatchJob:
@@ -176,24 +202,24 @@ def _without_job(one: BatchItem, status: Literal["queued", "cancelled"]) -> Batc
     )
 
 
-def _percent(batch: Batch, context: Context) -> float | None:
+def _percent(batch: Batch, known: Known) -> float | None:
     """Over all items that are known, those that have ended as a whole each."""
     if not batch.items:
         return 100.0 if batch.state is BatchState.COMPLETED else None
-    counts = context.batches.counts(batch.batch_id)
+    counts = known.batches.counts(batch.batch_id)
     ended = counts[State.COMPLETED] + counts[State.FAILED] + counts[State.CANCELLED] + batch.skipped
     if batch.state in FINAL:
         ended = len(batch.items)
     parts = (
-        _part(entry.job, context)
-        for job_id in context.batches.unended(batch.batch_id)
-        if (entry := context.jobs.get(job_id)) is not None
+        _part(entry.job, known)
+        for job_id in known.batches.unended(batch.batch_id)
+        if (entry := known.jobs.get(job_id)) is not None
     )
     return round(min(100.0, (100.0 * ended + sum(parts)) / len(batch.items)), 1)
 
 
-def _part(job: Job, context: Context) -> float:
-    progress = context.live.latest(job.job_id) or job.progress
+def _part(job: Job, known: Known) -> float:
+    progress = known.live.latest(job.job_id) or job.progress
     return 0.0 if progress is None or progress.percent is None else progress.percent
 
 

@@ -12,6 +12,7 @@ from umd.engine.ffmpeg import Tools
 from umd.engine.runner import ZygoteEngine
 from umd.engine.spawn import SpawnEngine
 from umd.log import EventLog
+from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
 from umd.storage.volume import Volume
 
@@ -29,6 +30,7 @@ class Parts:
 
     log: EventLog
     jobs: Jobs
+    batches: Batches
     volume: Volume
     admission: Admission
     engine: ZygoteEngine | SpawnEngine
@@ -43,6 +45,7 @@ class Checks:
     def __init__(self, parts: Parts) -> None:
         self._log = parts.log
         self._jobs = parts.jobs
+        self._batches = parts.batches
         self._volume = parts.volume
         self._admission = parts.admission
         self._engine = parts.engine
@@ -77,10 +80,12 @@ class Checks:
         fault = await self._probe("log")
         if fault is not None:
             return Check("unhealthy", f"The log can be read, but not written: {fault}.", details)
-        if frozen := self._jobs.frozen:
-            job_id, position = min(frozen.items(), key=lambda damaged: damaged[1])
-            details |= {"frozen_jobs": len(frozen), "first_frozen_job": job_id, "first_damaged": position}
-            return Check("degraded", "Some rows cannot be read; their jobs are frozen.", details)
+        if frozen := _frozen("job", "jobs", self._jobs.frozen) | _frozen(
+            "batch", "batches", self._batches.frozen
+        ):
+            damaged = (*self._jobs.frozen.values(), *self._batches.frozen.values())
+            details |= frozen | {"first_damaged": min(damaged)}
+            return Check("degraded", "Some rows cannot be read; their jobs and batches are frozen.", details)
         return Check("healthy", "The log can be read and written.", details)
 
     async def _storage(self) -> Check:
@@ -163,3 +168,10 @@ class Checks:
         except OSError as error:
             return error.strerror or type(error).__name__
         return None
+
+
+def _frozen(kind: str, plural: str, frozen: Mapping[str, int]) -> Details:
+    """How many jobs or batches cannot go on, and the first of them."""
+    if not frozen:
+        return {}
+    return {f"frozen_{plural}": len(frozen), f"first_frozen_{kind}": min(frozen, key=frozen.__getitem__)}

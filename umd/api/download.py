@@ -14,7 +14,7 @@ from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.owned import load_owned, visible_owner
-from umd.api.problems import HttpRefusal
+from umd.api.past import PastQuery, time_at
 from umd.api.request_id import REQUEST_ID
 from umd.clock import rfc3339
 from umd.domain import destinations, limits, validation
@@ -46,12 +46,6 @@ class HistoryQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     status: tuple[views.Status, ...] = ()
     limit: Annotated[int, msgspec.Meta(ge=1, le=200)] = 50
     cursor: Annotated[str, msgspec.Meta(max_length=32)] | None = None
-
-
-class ShowQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """As of which position of the log; the newest where none is named."""
-
-    at: Annotated[int, msgspec.Meta(ge=1, le=2**63 - 1)] | None = None
 
 
 class DeletionRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,7 +80,7 @@ async def submit(request: web.Request) -> web.Response:
 async def show(request: web.Request) -> web.Response:
     """A job as it is now, or as it was when the log ended at `at`."""
     context = request.app[CONTEXT]
-    query = read_query(request, ShowQuery)
+    query = read_query(request, PastQuery)
     entry = find(request)
     if query.at is None:
         return _answer(request, context, entry)
@@ -94,16 +88,12 @@ async def show(request: web.Request) -> web.Response:
 
 
 async def _past(request: web.Request, context: Context, job_id: str, at: int) -> web.Response:
-    if at > context.log.head:
-        raise HttpRefusal("invalid_query", f"at: The log ends at position {context.log.head}.")
+    time = await time_at(request, at)
     entry = await job_at(context.log, job_id, at)
-    rows = await context.log.read(at - 1, 1)
-    if entry is None or not rows:
+    if entry is None:
         raise NotFound("job", job_id)
     base = links.base_url(request, context.settings)
-    return answers.answer(
-        views.show_past(entry.job, rows[0].at, base, views.file_url(context, entry.job, base))
-    )
+    return answers.answer(views.show_past(entry.job, time, base, views.file_url(context, entry.job, base)))
 
 
 async def history(request: web.Request) -> web.Response:

@@ -118,7 +118,9 @@ class BatchTopic:
 
     def snapshot(self) -> bytes:
         entry = self.context.batches.require(self.batch_id)
-        return msgspec.json.encode(batch_views.show(entry, self.context, self.base_url))
+        return msgspec.json.encode(
+            batch_views.show(entry, batch_views.known_now(self.context, self.base_url))
+        )
 
     def is_over(self) -> bool:
         return self.context.batches.require(self.batch_id).batch.state in batch_rules.FINAL

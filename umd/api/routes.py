@@ -38,6 +38,7 @@ from umd.api.needs import (
     WRITE_OWN,
     Needs,
 )
+from umd.api.past import PastQuery
 from umd.domain.options import (
     BatchDownloadRequest,
     ChannelDownloadRequest,
@@ -108,7 +109,7 @@ ROUTES: tuple[Route, ...] = (
         "Show a download, as it is or as it was",
         views.DownloadResponse,
         READ_OWN,
-        query=download.ShowQuery,
+        query=PastQuery,
     ),
     Route(
         "DELETE",
@@ -279,6 +280,7 @@ ROUTES: tuple[Route, ...] = (
         "Show a batch and each of its downloads",
         batch_views.BatchDownloadResponse,
         READ_OWN,
+        query=PastQuery,
     ),
     Route("DELETE", "/api/v1/batch/{id}", batch.cancel, "Cancel a batch", views.CancelResponse, WRITE_OWN),
     Route(

@@ -1,28 +1,37 @@
-"""`umd replay`: the state of one job or of all, as of a position or a time, as GET would have answered."""
+"""`umd replay`: jobs and batches as of a position or a time, as GET would have answered."""
 
 import argparse
 import sys
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from umd.cli import places
 from umd.clock import Micros, rfc3339
-from umd.domain.job import Job, stream
+from umd.domain.job import stream
 from umd.errors import LogError
-from umd.log import Record
+from umd.log import Fact, Record
+from umd.log.codec import facts
 from umd.log.reader import Filter, LogReader, opened
 from umd.log.verify import verify
-from umd.replay import past
 from umd.replay.again import Again
+from umd.replay.past import Past, concerned, fold
 from umd.settings import Loaded
+
+if TYPE_CHECKING:
+    from umd.api.batch_views import Known
 
 EXIT_DIFFERS = 1
 
+Answer = dict[str, Any]
+View = tuple[str, str, Callable[[], Answer]]
+"""What a change is looked at by: the kind and the id of a resource, and what GET answers of it."""
+
 
 def replay(loaded: Loaded, arguments: argparse.Namespace) -> int:
-    """Print jobs as they were at a position or a time; step by step; or decide every command again."""
+    """Print jobs and batches as they were at a position or a time; step by step; or decide all again."""
     base = loaded.settings.public_base_url
     with opened(places.source(loaded, arguments)) as reader:
         if arguments.verify:
@@ -31,10 +40,19 @@ def replay(loaded: Loaded, arguments: argparse.Namespace) -> int:
         streams = () if arguments.job is None else (stream(arguments.job),)
         records = reader.rows(Filter(until=until, streams=streams))
         if arguments.steps:
-            for step in past.steps(records):
-                places.line(_difference(step, base))
+            for step in _steps(records, base, arguments.batch):
+                places.line(step)
             return 0
-        return _states(reader, records, until, arguments.job, base)
+        last = reader.row(until)
+        found = False
+        for state in _states(fold(records), last.at if last else 0, base, arguments.batch):
+            found = True
+            places.line(state)
+        name = arguments.job or arguments.batch
+        if found or name is None:
+            return 0
+        print(f"umd: there was no {name} at position {until}.", file=sys.stderr)
+        return EXIT_DIFFERS
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -43,24 +61,61 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     parser.set_defaults(run=replay)
     places.add_source(parser)
     parser.add_argument("--at", type=_moment, metavar="POSITION|TIME", help="as of then (default: now)")
-    parser.add_argument("--job", metavar="ID", help="only this job")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--job", metavar="ID", help="only this job")
+    only.add_argument("--batch", metavar="ID", help="only this batch")
     parser.add_argument("--steps", action="store_true", help="print what each event changed")
     parser.add_argument(
         "--verify", action="store_true", help="verify the log, and decide every command of it again"
     )
 
 
-def _states(reader: LogReader, records: Iterator[Record], until: int, job_id: str | None, base: str) -> int:
-    last = reader.row(until)
-    now = last.at if last else 0
-    jobs = past.fold(records)
-    entries = jobs.in_creation_order()
-    for entry in entries:
-        places.line({"kind": "job", **_shown(entry.job, now, base)})
-    if job_id is not None and not entries:
-        print(f"umd: there was no job {job_id} at position {until}.", file=sys.stderr)
-        return EXIT_DIFFERS
-    return 0
+def _states(past: Past, now: Micros, base: str, batch_id: str | None) -> Iterator[Answer]:
+    """Every job and every batch, or one batch; each oldest first."""
+    for job in past.jobs.in_creation_order() if batch_id is None else ():
+        yield {"kind": "job", **_job(past, job.job.job_id, now, base)}
+    for batch in past.batches.in_creation_order():
+        if batch_id in (None, batch.batch.batch_id):
+            yield _batch(past, batch.batch.batch_id, now, base)  # which has a `kind` already
+
+
+def _steps(records: Iterable[Record], base: str, batch_id: str | None) -> Iterator[Answer]:
+    """What each event changed of its own job or batch, and of the batch of its job."""
+    past = Past()
+    for record in records:
+        [fact] = facts([record])
+        views = list(_views(past, fact, base, batch_id)) if fact.event is not None else []
+        before = [view() for _, _, view in views]
+        past.apply([fact])
+        for (kind, name, view), earlier in zip(views, before, strict=True):
+            later = view()
+            changed = {
+                field: {"from": earlier.get(field), "to": value}
+                for field, value in later.items()
+                if earlier.get(field) != value
+            }
+            if changed or (later and fact.record.stream == f"{kind}-{name}"):
+                yield _step(fact, {f"{kind}_id": name}, changed)
+
+
+def _views(past: Past, fact: Fact, base: str, wanted_batch: str | None) -> Iterator[View]:
+    job_id, batch_id = concerned(past, fact)
+    at = fact.record.at
+    if job_id is not None and wanted_batch is None:
+        yield "job", job_id, partial(_job, past, job_id, at, base)
+    if batch_id is not None and wanted_batch in (None, batch_id):
+        yield "batch", batch_id, partial(_summary, past, batch_id, at, base)
+
+
+def _step(fact: Fact, whose: Answer, changed: Answer) -> Answer:
+    return {
+        "kind": "step",
+        "position": fact.record.position,
+        **whose,
+        "at": rfc3339(fact.record.at),
+        "type": fact.record.type,
+        "changed": changed,
+    }
 
 
 def _verify(reader: LogReader) -> int:
@@ -81,32 +136,44 @@ def _verify(reader: LogReader) -> int:
     return EXIT_DIFFERS if differences else 0
 
 
-def _shown(job: Job, now: Micros, base: str) -> dict[str, Any]:
-    """A job as GET answers it."""
+# As GET answers. Without the signature that opens a file: this prints what a log says, and lets nobody in.
+
+
+def _job(past: Past, job_id: str, now: Micros, base: str) -> Answer:
     from umd.api import links, views  # noqa: PLC0415  # only this command needs a server's imports
 
-    # Without the signature that opens the file: this prints what a log says, and lets nobody in.
-    answer = views.show_past(job, now, base, lambda path: links.file(base, path))
-    shown: dict[str, Any] = msgspec.to_builtins(answer)
-    return shown
+    entry = past.jobs.get(job_id)
+    if entry is None:
+        return {}
+    answer: Answer = msgspec.to_builtins(
+        views.show_past(entry.job, now, base, lambda path: links.file(base, path))
+    )
+    return answer
 
 
-def _difference(step: past.Step, base: str) -> dict[str, object]:
-    record = step.fact.record
-    before = {} if step.before is None else _shown(step.before, record.at, base)
-    after = _shown(step.after, record.at, base)
-    return {
-        "kind": "step",
-        "position": record.position,
-        "job_id": step.after.job_id,
-        "at": rfc3339(record.at),
-        "type": record.type,
-        "changed": {
-            name: {"from": before.get(name), "to": value}
-            for name, value in after.items()
-            if before.get(name) != value
-        },
-    }
+def _batch(past: Past, batch_id: str, now: Micros, base: str) -> Answer:
+    from umd.api import batch_views  # noqa: PLC0415  # as above
+
+    entry = past.batches.require(batch_id)
+    answer: Answer = msgspec.to_builtins(batch_views.show(entry, _known(past, now, base)))
+    return answer
+
+
+def _summary(past: Past, batch_id: str, now: Micros, base: str) -> Answer:
+    """A batch without its jobs, which have steps of their own."""
+    from umd.api import batch_views  # noqa: PLC0415  # as above
+
+    entry = past.batches.get(batch_id)
+    if entry is None:
+        return {}
+    answer: Answer = msgspec.to_builtins(batch_views.summarize(entry, _known(past, now, base)))
+    return answer
+
+
+def _known(past: Past, now: Micros, base: str) -> "Known":
+    from umd.api import batch_views, links  # noqa: PLC0415  # as above
+
+    return batch_views.Known(past.batches, past.jobs, now, lambda _: lambda path: links.file(base, path))
 
 
 def _until(reader: LogReader, arguments: argparse.Namespace) -> int:

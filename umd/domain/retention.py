@@ -12,10 +12,13 @@ PARTIAL_SEC = 86_400
 def deadline(job: Job) -> Micros | None:
     """When something of this job is to be deleted, None where nothing is.
 
-    Of a completed job that is its files, of a failed one what its last attempt left half-done.
+    Of a completed job that is its files, of a failed one what its last attempt left half-done, and of a
+    cancelled one the same, at once.
     """
     if job.state is State.COMPLETED and job.files_deleted_at is None:
         return job.delete_at
+    if job.state is State.CANCELLED:
+        return job.ended_at
     if job.state is State.FAILED and job.ended_at is not None:
         retention = job.limits.retention_sec
         return job.ended_at + (PARTIAL_SEC if retention is None else retention) * SECOND

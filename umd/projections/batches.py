@@ -10,7 +10,7 @@ from umd.domain.batch import FINAL, Batch, evolve
 from umd.domain.events import BatchEvent, BatchQueued, DeliveryEvent
 from umd.domain.job import Job, State
 from umd.errors import NotFound
-from umd.log import Fact, Record
+from umd.log import Fact, Record, Unknown
 from umd.projections.jobs import Jobs
 from umd.projections.watches import Watches
 
@@ -37,6 +37,8 @@ class Batches:
     """All batches by id, in order of creation, each with the states of its jobs. Folds after `Jobs`."""
 
     def __init__(self, jobs: Jobs) -> None:
+        self.frozen: dict[str, int] = {}
+        """Batches of which an event cannot be read, and its position: nothing more is decided for them."""
         self._jobs = jobs
         self._entries: dict[str, BatchEntry] = {}
         self._created: list[tuple[int, str]] = []
@@ -47,7 +49,10 @@ class Batches:
         self._watches: Watches[BatchEntry] = Watches()
 
     def apply(self, facts: Sequence[Fact]) -> None:
-        """Fold committed rows, those of the batches' jobs included."""
+        """Fold committed rows, those of the batches' jobs included.
+
+        An event that is damaged freezes its batch, and no other; the jobs that it has go on.
+        """
         touched: set[str] = set()
         for fact in facts:
             if fact.event is None:
@@ -91,7 +96,7 @@ class Batches:
         return list(self._entries.values())
 
     def active(self) -> list[str]:
-        """The batches that are under way, oldest first."""
+        """The batches that are under way, oldest first; one that is frozen is not."""
         return list(self._active)
 
     def page(
@@ -124,6 +129,11 @@ class Batches:
     def _fold(self, fact: Fact) -> None:
         event, record = fact.event, fact.record
         batch_id = record.stream.removeprefix("batch-")
+        if isinstance(event, Unknown) and event.damaged:
+            self.frozen.setdefault(batch_id, record.position)
+            self._active.pop(batch_id, None)
+        if batch_id in self.frozen:
+            return
         entry = self._entries.get(batch_id)
         if entry is None:
             if isinstance(event, BatchQueued):

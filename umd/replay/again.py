@@ -1,6 +1,9 @@
-"""Deciding every stored command again: today's rules must give the very events that are stored."""
+"""Deciding every stored command again: today's rules must give the very events that are stored.
 
-from collections import deque
+And what the service would serve, the fold of its projections, must be what these events come to.
+"""
+
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 
 import msgspec
@@ -11,10 +14,11 @@ from umd.domain import job as job_rules
 from umd.domain.batch import Batch
 from umd.domain.commands import Command, JobCommand
 from umd.domain.events import BatchQueued, DeliveryEvent, Event, JobEvent, JobQueued
-from umd.domain.job import Job
+from umd.domain.job import Job, State
 from umd.errors import Refused
-from umd.log import Record, Unknown
+from umd.log import Fact, Record, Unknown
 from umd.log.codec import EVENTS, decode_command
+from umd.replay.past import Past
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -42,6 +46,7 @@ class Again:
         self._batches: dict[str, Batch] = {}
         self._due: dict[str, deque[Event]] = {}
         self._frozen: set[str] = set()
+        self._served = Past()
 
     def differences(self, records: Iterable[Record]) -> Iterator[Difference]:
         for record in records:
@@ -54,6 +59,7 @@ class Again:
         for stream, due in self._due.items():
             if due:
                 yield Difference(0, stream, f"The stream ends, and {_tag(due[0])} is missing.")
+        yield from self._differently_served()
 
     def _command(self, record: Record) -> Iterator[Difference]:
         command = decode_command(record)
@@ -85,6 +91,7 @@ class Again:
             told = EVENTS.encode(wanted)[2].decode()
             yield Difference(record.position, record.stream, f"It would be {told}")
         self._evolve(record.stream, event, record.at)
+        self._served.apply([Fact(record, event)])
 
     def _decided(self, stream: str, command: Command, at: Micros) -> tuple[Event, ...]:
         if isinstance(command, JobCommand):
@@ -96,6 +103,22 @@ class Again:
             self._jobs[stream] = job_rules.evolve(self._jobs.get(stream), event, at)
         else:
             self._batches[stream] = batch_rules.evolve(self._batches.get(stream), event, at)
+
+    def _differently_served(self) -> Iterator[Difference]:
+        """Each job and batch, and the counts of a batch's jobs, against what the projections have."""
+        counts = {batch.batch_id: Counter[State]() for batch in self._batches.values()}
+        for stream, job in self._jobs.items():
+            entry = self._served.jobs.get(job.job_id)
+            if entry is None or entry.job != job:
+                yield Difference(0, stream, "The service would show another state.")
+            if job.batch_id in counts:
+                counts[job.batch_id][job.state] += 1
+        for stream, batch in self._batches.items():
+            whole = self._served.batches.get(batch.batch_id)
+            if whole is None or whole.batch != batch:
+                yield Difference(0, stream, "The service would show another state.")
+            elif self._served.batches.counts(batch.batch_id) != counts[batch.batch_id]:
+                yield Difference(0, stream, "The service would count its jobs otherwise.")
 
     def _freeze(self, record: Record) -> None:
         self.decided.unknown += 1

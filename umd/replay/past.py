@@ -1,55 +1,77 @@
-"""A job, or every job, as it was at a position: the same fold that the service keeps, stopped earlier."""
+"""Jobs and batches as they were at a position: the same fold that the service keeps, stopped earlier."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
-import msgspec
-
-from umd.domain.job import Job, stream
+from umd.domain import batch as batch_rules
+from umd.domain import job as job_rules
+from umd.domain.events import JobQueued
 from umd.log import EventLog, Fact, Record
 from umd.log.codec import facts
+from umd.projections.batches import Batches
 from umd.projections.jobs import Entry, Jobs
 
 PAGE_ROWS = 500
 
 
-class Step(msgspec.Struct, frozen=True):
-    """An event, and the job before and after it."""
+class Past:
+    """What was known when some streams, or all, had come so far."""
 
-    fact: Fact
-    before: Job | None
-    after: Job
+    def __init__(self) -> None:
+        self.jobs = Jobs()
+        self.batches = Batches(self.jobs)
+
+    def apply(self, told: Sequence[Fact]) -> None:
+        """Go on by these rows."""
+        self.jobs.apply(told)
+        self.batches.apply(told)
+
+    async def read(self, log: EventLog, stream: str, position: int) -> None:
+        """Go on by the rows of a stream, up to a position."""
+        after = 0
+        while records := await log.read(after, PAGE_ROWS, stream=stream):
+            self.apply(facts(record for record in records if record.position <= position))
+            after = records[-1].position
+            if after >= position:
+                return
 
 
 async def job_at(log: EventLog, job_id: str, position: int) -> Entry | None:
     """A job as it was when the log ended at this position; None where there was none yet."""
-    jobs = Jobs()
-    after = 0
-    while records := await log.read(after, PAGE_ROWS, stream=stream(job_id)):
-        jobs.apply(facts(record for record in records if record.position <= position))
-        after = records[-1].position
-        if after >= position:
-            break
-    return jobs.get(job_id)
+    past = Past()
+    await past.read(log, job_rules.stream(job_id), position)
+    return past.jobs.get(job_id)
 
 
-def fold(records: Iterable[Record]) -> Jobs:
-    """Every job as these rows, a log from its beginning, leave it."""
-    jobs = Jobs()
+async def batch_at(log: EventLog, batch_id: str, position: int) -> Past:
+    """A batch and its jobs as they were when the log ended at this position, and nothing else."""
+    past = Past()
+    await past.read(log, batch_rules.stream(batch_id), position)
+    entry = past.batches.get(batch_id)
+    for one in entry.batch.items if entry is not None else ():
+        await past.read(log, job_rules.stream(one.job_id), position)
+    return past
+
+
+def fold(records: Iterable[Record]) -> Past:
+    """All that these rows, a log from its beginning, leave."""
+    past = Past()
     for page in _pages(records):
-        jobs.apply(facts(page))
-    return jobs
+        past.apply(facts(page))
+    return past
 
 
-def steps(records: Iterable[Record]) -> Iterator[Step]:
-    """Event by event, what became of the jobs."""
-    jobs = Jobs()
-    for fact in (fact for page in _pages(records) for fact in facts(page)):
-        job_id = fact.record.stream.removeprefix("job-")
-        before = jobs.get(job_id)
-        jobs.apply([fact])
-        after = jobs.get(job_id)
-        if fact.event is not None and after is not None:
-            yield Step(fact, before.job if before else None, after.job)
+def concerned(past: Past, fact: Fact) -> tuple[str | None, str | None]:
+    """The job and the batch that an event is about to change: a job's event changes its batch, too."""
+    stream = fact.record.stream
+    if stream.startswith(batch_rules.PREFIX):
+        return None, stream.removeprefix(batch_rules.PREFIX)
+    if not stream.startswith(job_rules.PREFIX):
+        return None, None
+    job_id = stream.removeprefix(job_rules.PREFIX)
+    if isinstance(fact.event, JobQueued):
+        return job_id, fact.event.batch_id
+    entry = past.jobs.get(job_id)
+    return job_id, entry.job.batch_id if entry is not None else None
 
 
 def _pages(records: Iterable[Record]) -> Iterator[list[Record]]:

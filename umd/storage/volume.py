@@ -13,7 +13,7 @@ import re
 import shutil
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -93,14 +93,20 @@ class Volume:
     def working_folder(self, job_id: str) -> Path:
         """A job's own folder, as an earlier attempt left it; a publication that was cut short is undone."""
         folder = self._folder(job_id)
-        folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-        self._undo_publication(folder)
+        with self._naming:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            self._undo_publication(folder)
         return folder
 
-    def discard(self, job_id: str) -> None:
-        """Remove a job's working folder with all that is in it; none is left in any case but an `OSError`."""
+    def discard(self, job_id: str, wanted: Callable[[], bool] = lambda: True) -> None:
+        """Remove a job's working folder with all that is in it; none is left in any case but an `OSError`.
+
+        `wanted` is asked at a moment from which on nobody is given the folder until it is gone.
+        """
         folder = self._folder(job_id)
-        if folder.is_dir():
+        with self._naming:
+            if not folder.is_dir() or not wanted():
+                return
             self._undo_publication(folder)
             for path in folder.rglob("*"):
                 if path.is_file() and not path.is_symlink():
@@ -115,6 +121,7 @@ class Volume:
         """Move the files of a result into place and describe them, the media first.
 
         No file that is there already is touched: where a name is taken, the whole result gets a number.
+        Where one of them cannot be moved, those that were go back: an `OSError` leaves no part of a result.
         """
         folder = self._folder(job_id)
         described = [_described(source) for source in sources]
@@ -127,8 +134,12 @@ class Volume:
             )
             moves = [(source.path.name, file.path) for source, file in zip(sources, files, strict=True)]
             _write_synced(folder / _MANIFEST, msgspec.json.encode(moves))
-            for name, path in moves:
-                self._move(folder / name, self.root / path)
+            try:
+                for name, path in moves:
+                    self._move(folder / name, self.root / path)
+            except OSError:
+                self._undo_publication(folder)
+                raise
         return files
 
     def close_publication(self, job_id: str) -> None:
