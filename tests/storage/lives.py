@@ -73,7 +73,7 @@ async def live(root: Path) -> None:
     """Accept a download where there is none, and let it come to its end."""
     alive = world(root)
     await alive.start()
-    if not alive.jobs.count(*FINAL) and not alive.admission.waiting and not alive.admission.running:
+    if not alive.jobs.in_creation_order():
         await alive.submit(URL)
     [entry] = alive.jobs.in_creation_order()
     await alive.until(entry.job.job_id, *FINAL)
