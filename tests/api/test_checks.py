@@ -1,5 +1,6 @@
 """What each component says of itself when something is wrong with it."""
 
+import errno
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -85,6 +86,20 @@ async def test_a_folder_that_cannot_be_written_is_unhealthy(
 
     assert check.status == "unhealthy"
     assert "Not a directory" in check.message
+
+
+@pytest.mark.parametrize(("reserve", "status"), [(b"x", "degraded"), (b"", "unhealthy"), (None, "unhealthy")])
+async def test_a_full_volume_is_bad_as_soon_as_the_log_has_no_reserve(
+    clinic: Clinic, monkeypatch: pytest.MonkeyPatch, reserve: bytes | None, status: str
+) -> None:
+    def full(_folder: str) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(clinic.world.volume, "probe", full)
+    if reserve is not None:
+        (clinic.world.root / "log/log.reserve").write_bytes(reserve)
+
+    assert (await clinic.say("event_log")).status == status
 
 
 async def test_a_probe_leaves_nothing_behind(clinic: Clinic) -> None:

@@ -83,3 +83,19 @@ async def test_the_service_is_ready_between_its_start_and_its_stop(
 
     assert (answer.status, answer.json["status"]) == (status, phase)
     assert (await world.get("/health/live")).status == 200
+
+
+@pytest.mark.parametrize(
+    ("word", "code", "status"), [("degraded", 200, "ready"), ("unhealthy", 503, "read_only")]
+)
+async def test_the_service_is_not_ready_while_nothing_can_be_stored(
+    world: World, word: CheckStatus, code: int, status: str
+) -> None:
+    async def check() -> Check:
+        return saying(word)
+
+    world.checks["event_log"] = check
+
+    answer = await world.get("/health/ready")
+
+    assert (answer.status, answer.json["status"]) == (code, status)

@@ -11,10 +11,11 @@ from umd.engine import capabilities
 from umd.engine.ffmpeg import Tools
 from umd.engine.runner import ZygoteEngine
 from umd.engine.spawn import SpawnEngine
-from umd.log import EventLog
+from umd.log import EventLog, ballast
+from umd.log.ballast import Ballast
 from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
-from umd.storage.volume import Volume
+from umd.storage.volume import NO_SPACE, Volume
 
 FREE_BYTES_LOW = 512 * 2**20
 WORKERS_LOST_SEC = 60
@@ -77,9 +78,14 @@ class Checks:
             return Check("unhealthy", f"{corrupt} Nothing can be changed.", details)
         if head and not rows:
             return Check("unhealthy", "The last row cannot be read.", details)
-        fault = await self._probe("log")
-        if fault is not None:
-            return Check("unhealthy", f"The log can be read, but not written: {fault}.", details)
+        try:
+            await asyncio.to_thread(self._volume.probe, "log")
+        except OSError as error:
+            reserve = Ballast(self._volume.root / "log" / ballast.NAME, 0).held_bytes
+            details["reserve_bytes"] = reserve
+            if error.errno in NO_SPACE and reserve:
+                return Check("degraded", "The volume is full; the log lives on its reserve.", details)
+            return Check("unhealthy", f"The log can be read, but not written: {_words(error)}.", details)
         if frozen := _frozen("job", "jobs", self._jobs.frozen) | _frozen(
             "batch", "batches", self._batches.frozen
         ):
@@ -166,8 +172,12 @@ class Checks:
         try:
             await asyncio.to_thread(self._volume.probe, folder)
         except OSError as error:
-            return error.strerror or type(error).__name__
+            return _words(error)
         return None
+
+
+def _words(error: OSError) -> str:
+    return error.strerror or type(error).__name__
 
 
 def _frozen(kind: str, plural: str, frozen: Mapping[str, int]) -> Details:

@@ -13,6 +13,7 @@ from umd.api.context import CONTEXT, Check, CheckStatus, Context
 from umd.clock import SECOND, rfc3339
 
 CHECK_WAIT_SEC = 2.0
+LOG_CHECK = "event_log"
 
 _ORDER: tuple[CheckStatus, ...] = ("healthy", "degraded", "unhealthy")
 _log = structlog.get_logger(__name__)
@@ -57,10 +58,17 @@ async def live(request: web.Request) -> web.Response:
 
 
 async def ready(request: web.Request) -> web.Response:
-    """Whether the service takes new work; 503 before and after."""
+    """Whether the service takes new work; 503 before and after, and while nothing new could be stored."""
     context = request.app[CONTEXT]
-    phase = context.readiness.phase
+    phase: str = context.readiness.phase
+    if phase == "ready" and not await _can_store(context):
+        phase = "read_only"
     return _probe(context, phase, code=200 if phase == "ready" else 503)
+
+
+async def _can_store(context: Context) -> bool:
+    check = context.checks.get(LOG_CHECK)
+    return check is None or (await _checked(LOG_CHECK, check)).status != "unhealthy"
 
 
 def _probe(context: Context, status: str, *, code: int = 200) -> web.Response:

@@ -11,6 +11,7 @@ from typing import Final
 
 import structlog
 
+NAME: Final = "log.reserve"
 SLICE_BYTES: Final = 2 * 2**20
 ROOM: Final = 2
 """The ballast is taken only where the volume has this many times its size free."""

@@ -11,7 +11,7 @@ from typing import Any, Final
 from msgspec.structs import astuple
 
 from umd.errors import LogCorrupt, LogError, LogLocked, StorageFull
-from umd.log import Record, chain, database, gil, lock, mark
+from umd.log import Record, ballast, chain, database, gil, lock, mark
 from umd.log.ballast import Ballast
 from umd.log.codec import facts
 from umd.log.failures import UNREADABLE, refusal, unreadable
@@ -90,7 +90,7 @@ class SqliteLog(GroupCommitLog):
         self._directory = directory
         self._database = directory / "log.sqlite3"
         self._verified_at_start_rows = verified_at_start_rows
-        self._ballast = Ballast(directory / "log.reserve", reserve_bytes)
+        self._ballast = Ballast(directory / ballast.NAME, reserve_bytes)
         self._held = AsyncExitStack()
         self._reader = AsyncExitStack()
         self._locked = False

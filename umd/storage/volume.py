@@ -341,8 +341,11 @@ def _unlink(path: Path) -> None:
 
 
 def _write_synced(path: Path, data: bytes) -> None:
-    path.write_bytes(data)
-    _sync(path)
+    """The file is there whole, or not at all."""
+    beside = path.with_suffix(".new")
+    beside.write_bytes(data)
+    _sync(beside)
+    beside.rename(path)
     _sync(path.parent)
 
 
