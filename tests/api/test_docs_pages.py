@@ -1,15 +1,13 @@
 """The pages that show the API: packaged files, a strict policy, and a real browser that keeps to it."""
 
-import asyncio
 import hashlib
 import json
 import re
-import shutil
 from pathlib import Path
 
-import aiohttp
 import pytest
 
+from tests.api.browser import browsing, needs_chromium
 from tests.api.door import door
 from tests.api.world import Answer, World, is_problem
 from umd.api import docs
@@ -27,8 +25,6 @@ HASHES = {
     "redoc.standalone.js.LICENSE.txt": "eed602ec32e00b2b9df1984fbcc26a687b1b3193ec01961389c4b8439e6edf73",
     "redoc.LICENSE": "d3026d549cf68ab7355bcfa85877bf8f845b3334a7efbfdc63936432fb34ff0e",
 }
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-BROWSER_WAIT_SEC = 60
 
 
 async def fetched(world: World, path: str, method: str = "GET") -> Answer:
@@ -87,34 +83,7 @@ async def test_the_operator_may_switch_the_pages_off(tmp_path: Path) -> None:
             assert is_problem(answer, "not_found", 404)
 
 
-class Browser:
-    """A headless Chromium, spoken to through its own protocol."""
-
-    def __init__(self, socket: aiohttp.ClientWebSocketResponse) -> None:
-        self._socket = socket
-        self._number = 0
-        self.heard: list[tuple[str, dict[str, object]]] = []
-
-    async def command(self, method: str, **parameters: object) -> dict[str, object]:
-        self._number += 1
-        await self._socket.send_json({"id": self._number, "method": method, "params": parameters})
-        while True:
-            message = await self._socket.receive_json()
-            if message.get("id") == self._number:
-                assert "error" not in message, message
-                return dict(message["result"])
-            self.heard.append((message["method"], message["params"]))
-
-    async def evaluate(self, expression: str) -> object:
-        result = await self.command(
-            "Runtime.evaluate", expression=expression, returnByValue=True, awaitPromise=True
-        )
-        inner = result["result"]
-        assert isinstance(inner, dict)
-        return inner.get("value")
-
-
-@pytest.mark.skipif(CHROMIUM is None, reason="Chromium is in Debian's package chromium")
+@needs_chromium
 @pytest.mark.parametrize(
     ("page", "shown"), [("docs", ".opblock-summary-path"), ("redoc", "[data-section-id] h2")]
 )
@@ -122,39 +91,10 @@ async def test_a_browser_renders_the_page_and_asks_no_other_host(
     world: World, tmp_path: Path, page: str, shown: str
 ) -> None:
     base = f"http://127.0.0.1:{world.port}"
-    flags = [
-        "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-        "--disable-background-networking", "--disable-component-update", "--disable-sync",
-        "--remote-debugging-port=0", f"--user-data-dir={tmp_path / 'browser'}", "--window-size=1280,1600",
-    ]  # fmt: skip
-    process = await asyncio.create_subprocess_exec(
-        str(CHROMIUM),
-        *flags,
-        "about:blank",
-        stderr=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.DEVNULL,
-    )
-    try:
-        async with asyncio.timeout(BROWSER_WAIT_SEC), aiohttp.ClientSession() as session:
-            assert process.stderr is not None
-            async for line in process.stderr:
-                if found := re.search(rb"ws://([^/]+)/", line):
-                    break
-            else:
-                pytest.fail("Chromium did not start.")
-            async with session.get(f"http://{found[1].decode()}/json") as tabs:
-                [tab] = [tab for tab in await tabs.json() if tab["type"] == "page"]
-            async with session.ws_connect(tab["webSocketDebuggerUrl"], max_msg_size=0) as socket:
-                browser = Browser(socket)
-                for domain in ("Page", "Network", "Runtime", "Log", "Audits"):
-                    await browser.command(f"{domain}.enable")
-                await browser.command("Page.navigate", url=f"{base}/api/{page}")
-                count = await browser.evaluate(_waiting_for(shown))
-                text = await browser.evaluate("document.body.innerText")
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
+    async with browsing(tmp_path, "Page", "Network", "Runtime", "Log", "Audits") as browser:
+        await browser.command("Page.navigate", url=f"{base}/api/{page}")
+        count = await browser.evaluate(_waiting_for(shown))
+        text = await browser.evaluate("document.body.innerText")
 
     asked = [_url(heard) for name, heard in browser.heard if name == "Network.requestWillBeSent"]
     complaints = [heard for name, heard in browser.heard if _complains(name, heard)]

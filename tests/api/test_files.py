@@ -5,6 +5,7 @@ import email
 import hashlib
 import io
 import os
+import random  # noqa: TID251  # seeded
 import re
 import threading
 from pathlib import Path
@@ -292,6 +293,85 @@ async def test_what_the_log_does_not_name_is_not_there(stored: World, path: str)
     assert is_problem(answer, "file_not_found", 404) or is_problem(answer, "not_found", 404)
 
 
+PIECES = (
+    *(
+        "..",
+        ".",
+        "...",
+        "....",
+        "%2e%2e",
+        "%252e%252e",
+        ".%2e",
+        "%c0%ae%c0%ae",
+        "%ff",
+        "%00",
+        "%0a",
+        "%u002e",
+    ),
+    *(
+        "videos",
+        "log",
+        "temp",
+        "cookies",
+        "a.mp4",
+        "secret.txt",
+        "etc/passwd",
+        "proc/self/environ",
+        "~",
+        "C:",
+    ),
+    *(
+        "",
+        "%2f",
+        "%5c",
+        "\\",
+        "%252f",
+        ";",
+        "?",
+        "%3f",
+        "%23",
+        "file:",
+        "%ef%bc%8e%ef%bc%8e",
+        "%e2%80%a5",
+        "%ef%bc%8f",
+        "*",
+        "con",
+        ".links.key",
+    ),
+)
+
+
+async def wander(world: World, tmp_path: Path, count: int) -> None:
+    """Ask for made-up paths: none but the file's own gives anything."""
+    for place in (tmp_path, world.root, world.root / "temp", world.root / "videos"):
+        (place / "secret.txt").write_text("CANARY")
+    (world.root / "videos" / "out").symlink_to(tmp_path)
+    chance = random.Random(8)
+    for number in range(0, count, 50):
+        asked = []
+        for _ in range(min(50, count - number)):
+            pieces = [chance.choice((*PIECES, "out")) for _ in range(chance.randrange(1, 9))]
+            path = chance.choice(("/", "/", "%2f", "\\", "%5c", "//")).join(pieces).encode()
+            asked.append(f"GET {PREFIX}/files/".encode() + path + b" HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        last = b"GET / HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n"
+        answers = await world.exchange(b"".join(asked) + last)
+        statuses = re.findall(rb"HTTP/1\.1 (\d+)", answers)
+        assert len(statuses) == len(asked) + 1
+        assert set(statuses) <= {b"200", b"400", b"404"}, answers
+        assert answers.count(b"HTTP/1.1 200") == answers.count(b'filename="a.mp4"')
+        assert b"CANARY" not in answers
+        assert b"root:" not in answers
+
+
+async def test_t8_no_path_leads_anywhere_else(stored: World, tmp_path: Path) -> None:
+    await wander(stored, tmp_path, 250)
+
+
+@pytest.mark.soak
+async def test_t8_none_of_five_thousand_paths_leads_anywhere_else(stored: World, tmp_path: Path) -> None:
+    await wander(stored, tmp_path, 5_000)
+
+
 async def test_a_file_of_a_job_that_is_not_completed_is_not_there(world: World) -> None:
     world.store(PATH, DATA)
     await world.submit()
@@ -386,14 +466,36 @@ async def test_a_file_is_found_under_its_link_and_downloaded_under_its_name(worl
     assert unquote(answer.headers["Content-Disposition"].partition("UTF-8''")[2]) == name
 
 
-@given(st.text(max_size=300))
-def test_t28_no_name_breaks_out_of_its_header(name: str) -> None:
+def assert_kept(name: str) -> None:
+    """The name stands in its header whole, and nothing else does; the standard library reads it so, too."""
     header = files.disposition(name)
 
     assert re.fullmatch(
         r"attachment; filename=\"[ !#$&-\[\]-~]+\"; filename\*=UTF-8''[A-Za-z0-9%._~-]*", header
     ), header
-    assert unquote(header.partition("UTF-8''")[2]) == name.encode(errors="replace").decode()
+    told = name.encode(errors="replace").decode()
+    assert unquote(header.partition("UTF-8''")[2]) == told
+    read = email.message_from_string(f"Content-Disposition: {header}\r\n\r\n")
+    assert read.get_content_disposition() == "attachment"
+
+
+@given(st.text(max_size=300))
+def test_t28_no_name_breaks_out_of_its_header(name: str) -> None:
+    assert_kept(name)
+
+
+@pytest.mark.soak
+def test_t28_none_of_a_hundred_thousand_names_does() -> None:
+    chance = random.Random(28)
+    marks = "\"\\';=%\r\n\t\0*,/ \u2028\u202e\x85\ud800\udcff\U0001f600éß"
+    for _ in range(100_000):
+        size = chance.randrange(40)
+        assert_kept(
+            "".join(
+                chance.choice(marks) if chance.random() < 0.5 else chr(chance.randrange(0x110000))
+                for _ in range(size)
+            )
+        )
 
 
 async def test_nothing_is_left_open_when_a_client_goes_away(world: World) -> None:

@@ -1,5 +1,5 @@
 import msgspec
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from tests.domain.builders import AT, JOB_ID, PROGRESS
@@ -31,6 +31,8 @@ def test_an_event_without_fields_is_still_json() -> None:
 
 
 @given(st.text())
+@example("a\r\nid: 9\r\n\r\nevent: x\rdata: y\n\n")
+@example("a\u2028b\u2029c\x85d\x0be\x0cf\0g\ufeff")
 def test_t29_whatever_a_log_line_says_an_event_is_three_lines(message: str) -> None:
     event = JobLog(1, (LogLine(instant(AT), "info", message),))
 

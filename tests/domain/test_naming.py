@@ -1,5 +1,6 @@
 """Where results come to lie, whatever templates and sites say."""
 
+import random  # noqa: TID251  # seeded
 from pathlib import PurePosixPath
 
 import msgspec
@@ -65,6 +66,22 @@ def test_hostile_metadata_ends_as_one_safe_path(template: str, text: str) -> Non
 
     assert_safe(path)
     assert path.endswith(".mp4")
+
+
+@pytest.mark.soak
+def test_t8_each_of_a_hundred_thousand_names_ends_as_one_safe_path() -> None:
+    chance = random.Random(8)
+    marks = '/\\.:*?"<>|{}%$~ \0\r\n\t\u202e\u2028\u200b\ud800\ufeff‥．／éß\U0001f600'
+    for _ in range(100_000):
+        words = [
+            "".join(
+                chance.choice(marks) if chance.random() < 0.6 else chr(chance.randrange(0x110000))
+                for _ in range(chance.randrange(60))
+            )
+            for _ in range(3)
+        ]
+        template = chance.choice((DEFAULT_TEMPLATE, "{title}", "{uploader}/{title}.{ext}", "x/{id}/{title}"))
+        assert_safe(placed(template, title=words[0], id=words[1], uploader=words[2], channel=words[2]))
 
 
 @given(st.text(max_size=600), st.text(max_size=600), st.sampled_from(naming.VARIABLES))

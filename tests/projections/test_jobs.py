@@ -75,3 +75,25 @@ async def test_a_wait_ends_with_the_event_that_makes_its_condition_true() -> Non
 
     assert (await waiting).position == 2
     assert (await jobs.when(JOB_ID, lambda job: job.attempt == 1)).position == 2
+
+
+def test_the_page_of_one_owner_looks_at_no_other_s_jobs() -> None:
+    class Looked(frozenset[State]):
+        times = 0
+
+        def __contains__(self, state: object) -> bool:
+            type(self).times += 1
+            return super().__contains__(state)
+
+    jobs = Jobs()
+    jobs.apply(
+        [
+            fact(number, msgspec.structs.replace(QUEUED, job_id=f"j{number}", owner=owner), f"j{number}")
+            for number in range(1, 10_001)
+            for owner in ("few" if number % 4_000 == 0 else "many",)
+        ]
+    )
+    page = jobs.page(limit=50, states=Looked((State.QUEUED,)), owner="few")
+
+    assert [entry.job.job_id for entry in page.entries] == ["j8000", "j4000"]
+    assert Looked.times == 2
