@@ -5,8 +5,9 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+import jsonschema_rs
 import msgspec
 import pytest
 import schemathesis
@@ -18,8 +19,9 @@ from umd.api.examples import EXAMPLES
 from umd.api.openapi import document
 from umd.api.problems import CODES
 from umd.api.routes import ROUTES, STREAM, Route
-from umd.domain.events import AnyJobEvent
-from umd.domain.options import DownloadRequest
+from umd.domain import webhooks
+from umd.domain.events import AnyJobEvent, Event
+from umd.domain.options import DownloadRequest, WebhookEvent
 
 CONFIGURATION = """
 [checks]
@@ -88,13 +90,37 @@ def test_all_codes_of_problems_are_described_with_their_status() -> None:
     assert [code for code in CODES if f"`{code}`" not in told] == []
 
 
-def test_every_event_of_a_stream_is_described() -> None:
-    streams = [operation(route) for route in ROUTES if route.answer == STREAM]
-    tags = {member.__struct_config__.tag for member in AnyJobEvent.__args__}
+@pytest.mark.parametrize(
+    "route", [route for route in ROUTES if route.answer == STREAM], ids=lambda route: route.path
+)
+def test_every_event_of_a_stream_is_described(route: Route) -> None:
+    kinds = get_args(AnyJobEvent if "/download/" in route.path else Event)
+    tags = {member.__struct_config__.tag for member in kinds}
+    described = operation(route)
 
-    assert streams
-    for described in streams:
-        assert described["x-events"].keys() == {*tags, "job.progress"}
+    assert described["x-events"].keys() == {*tags, "job.progress"}
+    assert all(f"`{tag}`" in described["responses"]["200"]["description"] for tag in tags)
+
+
+def test_every_webhook_is_described() -> None:
+    """`batch.completed` can be asked for, and is not told yet."""
+    assert DOCUMENT["webhooks"].keys() == set(get_args(WebhookEvent)) - {"batch.completed"}
+
+
+async def test_a_webhook_that_is_sent_is_what_the_document_says(world: World) -> None:
+    """The body that the notifier makes, read by the schema of its type."""
+    job_id = await world.submit(webhook_url="https://hooks.example/in")
+    await world.complete(job_id, {"videos/a.mp4": b"1"})
+    job = world.jobs.require(job_id).job
+
+    for told in job.deliveries:
+        content = DOCUMENT["webhooks"][told.event]["post"]["requestBody"]["content"]
+        schema = {**content["application/json"]["schema"], "components": DOCUMENT["components"]}
+        validator = jsonschema_rs.Draft202012Validator(schema)
+        body = json.loads(webhooks.body(job, told, "https://umd.example"))
+        validator.validate(body)
+        assert not validator.is_valid({**body, "type": "download.other"})
+    assert [told.event for told in job.deliveries] == ["download.started", "download.completed"]
 
 
 @pytest.mark.parametrize("kind", EXAMPLES, ids=lambda kind: kind.__name__)

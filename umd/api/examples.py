@@ -11,7 +11,8 @@ from umd.api.context import Check
 from umd.api.download import DeletionRequest
 from umd.api.problems import MEANINGS, Problem
 from umd.clock import SECOND, Micros, rfc3339
-from umd.domain.deliveries import DeliveryState
+from umd.domain import webhooks
+from umd.domain.deliveries import Delivery, DeliveryState
 from umd.domain.events import File, JobStarted, Limits, Metadata, Progress
 from umd.domain.job import Job, State
 from umd.domain.options import (
@@ -83,6 +84,15 @@ _NOW = rfc3339(AT + 5 * SECOND)
 _jar = cookies.CookieResponse(JOB_ID, "a-site", ("example.com",), None, "active", _NOW, None)
 _delivery = deliveries.DeliveryResponse(
     f"{JOB_ID}-4", "download.completed", DeliveryState.DELIVERED, 1, _NOW, None, _NOW, 204, None
+)
+_told = Delivery(
+    number=2,
+    event="download.completed",
+    at=AT + 4 * SECOND,
+    status="completed",
+    attempt=1,
+    files=_job().files,
+    due_at=AT + 4 * SECOND,
 )
 _batch = batch_views.BatchSummary(
     batch_id=JOB_ID,
@@ -211,6 +221,7 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
     token.TokenRequest: {"path": f"/api/v1/download/{JOB_ID}/events"},
     cookies.CookiesUploadRequest: {"name": "a-site", "cookies": COOKIES},
     Problem: problem("job_not_found"),
+    webhooks.DownloadWebhook: msgspec.json.decode(webhooks.body(_job(), _told, BASE)),
     **{
         type(value): _plain(value)
         for value in (

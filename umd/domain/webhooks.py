@@ -19,7 +19,7 @@ SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
 SECRETS_MAX = 2
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadData(msgspec.Struct, frozen=True, kw_only=True):
     """What a webhook tells of a download. `status_url` is null where the service has no known address."""
 
     request_id: str
@@ -35,17 +35,17 @@ class Data(msgspec.Struct, frozen=True, kw_only=True):
     status_url: str | None
 
 
-class Body(msgspec.Struct, frozen=True):
+class DownloadWebhook(msgspec.Struct, frozen=True):
     """The body. `timestamp` is when it happened, however late it is told."""
 
     type: str
     timestamp: str
-    data: Data
+    data: DownloadData
 
 
 def body(job: Job, delivery: Delivery, base_url: str) -> bytes:
     """The body of a delivery, without secrets: the same for every attempt."""
-    data = Data(
+    data = DownloadData(
         request_id=job.job_id,
         url=job.request.url,
         status=delivery.status,
@@ -58,7 +58,7 @@ def body(job: Job, delivery: Delivery, base_url: str) -> bytes:
         created_at=rfc3339(job.created_at),
         status_url=f"{base_url}/api/v1/download/{job.job_id}" if base_url else None,
     )
-    return redaction.shown(msgspec.json.encode(Body(delivery.event, rfc3339(delivery.at), data)))
+    return redaction.shown(msgspec.json.encode(DownloadWebhook(delivery.event, rfc3339(delivery.at), data)))
 
 
 def headers(message_id: str, at: Micros, body: bytes, secrets: tuple[str, ...]) -> dict[str, str]:
