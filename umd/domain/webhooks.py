@@ -84,7 +84,7 @@ def secret_problem(secret: str) -> str | None:
     """Say why this is no secret, or None."""
     try:
         size = len(binascii.a2b_base64(secret.removeprefix(SECRET_PREFIX) + "==", strict_mode=False))
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         size = 0
     if not secret.startswith(SECRET_PREFIX) or not SECRET_BYTES_MIN <= size <= SECRET_BYTES_MAX:
         return f"A secret is `{SECRET_PREFIX}` and base64 of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes."
