@@ -15,6 +15,8 @@ import schemathesis
 from tests.api.door import door, key_of
 from tests.api.world import World
 from umd import __main__ as command_line
+from umd.api import examples
+from umd.api.cookies import Browser
 from umd.api.examples import EXAMPLES
 from umd.api.openapi import document
 from umd.api.problems import CODES
@@ -26,10 +28,26 @@ from umd.domain.options import DownloadRequest, WebhookEvent
 CONFIGURATION = """
 [checks]
 negative_data_rejection.expected-statuses = [400, 401, 403, 404, 405, 406, 409, 413, 414, 415, 422, 429]
+
+# `DELETE` of a download or a batch cancels it: it can still be looked at.
+[[operations]]
+include-path-regex = "^/api/v1/(download|batch)/"
+checks.use_after_free.enabled = false
+
+# What no schema can say: which cursors were given out, which days a month has, which hosts may be asked,
+# what goes together, what an `Idempotency-Key` came with before, which paths are streams, what is too late.
+[[operations]]
+include-path-regex = "/(batch|download|info|formats|metadata|preview|cookies|token|deletion)$"
+checks.positive_data_acceptance.enabled = false
+
+# Their options are those of a download, for which each value of each field is tried: here some are drawn.
+[[operations]]
+include-path-regex = "/(batch|playlist|channel)/download$"
+phases.coverage.enabled = false
 """
 """An address that is too long is refused as such, whatever else is wrong with it."""
 
-FUZZ_WAIT_SEC = 100
+FUZZ_WAIT_SEC = 110
 DOCUMENT = document()
 
 
@@ -150,13 +168,15 @@ async def test_the_command_line_writes_what_is_served(
     assert written == served == json.loads(json.dumps(DOCUMENT))
 
 
-async def test_the_service_does_as_it_says(tmp_path: Path) -> None:
-    """Left out are streams, that whatever fits the schema is accepted, and the upload of cookies.
+async def test_the_service_does_as_it_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Left out are streams, which do not end, and what `CONFIGURATION` says."""
 
-    Streams do not end; the upload answers 501 for a browser that the operator has not named.
-    Some rules cannot be said in a schema: what a URL or a template may be, and which cursors were given out.
-    """
-    async with door(tmp_path) as world:
+    async def jar(*_where: str) -> str:
+        return examples.COOKIES
+
+    monkeypatch.setattr(World, "browser", jar)
+    profiles = ",".join(f"{name}={tmp_path}" for name in get_args(Browser))
+    async with door(tmp_path, browser_profiles=profiles) as world:
         (tmp_path / "schemathesis.toml").write_text(CONFIGURATION)
         process = await asyncio.create_subprocess_exec(
             sys.executable,
@@ -167,20 +187,20 @@ async def test_the_service_does_as_it_says(tmp_path: Path) -> None:
             "--header",
             f"X-API-Key: {key_of('alice', 'admin')}",
             "--exclude-path-regex=/events$",
-            "--exclude-operation-id=cookies_store",
-            # `/batch/{id}` stands at `/batch/download`, too: GET there asks for a batch that is none.
-            # And `DELETE` of a download or a batch cancels it: it can still be looked at.
-            "--exclude-checks=positive_data_acceptance,unsupported_method,allow_header_conformance,"
-            "use_after_free",
-            "--max-examples=40",
+            "--max-examples=5",
             "--seed=1",
             "--no-color",
             cwd=tmp_path,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.STDOUT,
         )
-        async with asyncio.timeout(FUZZ_WAIT_SEC):
-            said, _ = await process.communicate()
+        try:
+            async with asyncio.timeout(FUZZ_WAIT_SEC):
+                said, _ = await process.communicate()
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.communicate()
 
     assert process.returncode == 0, said.decode()
     [generated] = re.findall(r"(\d+) generated, \1 passed", said.decode())

@@ -14,6 +14,15 @@ from umd.api.routes import ROUTES, STREAM, Route
 from umd.domain.faults import RETRYABLE
 
 PREFIX = "/api/v1/"
+RESOURCES = {
+    "/api/v1/download": ("request_id", "/api/v1/download/{id}"),
+    "/api/v1/auth/cookies": ("cookie_id", "/api/v1/auth/cookies/{id}"),
+    "/api/v1/batch/download": ("batch_id", "/api/v1/batch/{id}"),
+    "/api/v1/playlist/download": ("batch_id", "/api/v1/batch/{id}"),
+    "/api/v1/channel/download": ("batch_id", "/api/v1/batch/{id}"),
+}
+"""For what a POST makes: the member of its answer that is its id, and where it can be found by that."""
+
 BODILESS = (204, 304)
 
 DESCRIPTION = """\
@@ -89,16 +98,17 @@ def _paths(routes: Iterable[Route]) -> Json:
     paths: Json = {}
     for route in routes:
         paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route)
-    accepted = paths["/api/v1/download"]["post"]["responses"]["202"]
-    accepted["links"] = {
-        _operation_id(route): {
-            "operationId": _operation_id(route),
-            "parameters": {"id": "$response.body#/request_id"},
+    for made, (member, resource) in RESOURCES.items():
+        accepted = paths[made]["post"]["responses"]
+        accepted[min(accepted)]["links"] = {
+            _operation_id(route): {
+                "operationId": _operation_id(route),
+                "parameters": {"id": f"$response.body#/{member}"},
+            }
+            for route in routes
+            if _PARAMETER.sub(r"{\1}", route.path).startswith(resource) and route.answer != STREAM
+            if _PARAMETER.findall(route.path) == ["id"]
         }
-        for route in routes
-        if route.path.startswith("/api/v1/download/{id}") and route.answer != STREAM
-        if _PARAMETER.findall(route.path) == ["id"]
-    }
     return paths
 
 
