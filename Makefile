@@ -49,7 +49,7 @@ format: $(DEV) ## Format the code and mend what the linter can
 bench: $(DEV) $(FFMPEG) ## Measure
 	$(PY) -m scripts.bench $(ARGS)
 
-soak: $(DEV) $(FFMPEG) ## Run the tests that take minutes or an hour
+soak: $(DEV) $(FFMPEG) ## Run the tests that take minutes or an hour (SOAK_MINUTES of steady load: 20)
 	$(PY) -m pytest -m soak -o faulthandler_timeout=7200 $(ARGS)
 
 # Needs root, buildah and mmdebstrap. Exit code 77 says that it was skipped: that is no pass.

@@ -175,7 +175,9 @@ class App:
         self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
         self._webhook_secrets = _webhook_secrets(settings)
         connector = partial(RouteConnector, self._egress.route())
-        self._poster = Poster(settings.webhook_timeout_sec, connector)
+        self._poster = Poster(settings.webhook_timeout_sec, connector, self._counts.note)
+        subjects = Subjects(self._dispatcher, self._jobs, self._batches)
+        self._notifier = Notifier(subjects, self._clock, self._poster, self._vault, self._webhook_terms)
         self._workers = Supervisor("jobs", self.fail)
         self._hub = Hub(self._log, self._live, StreamLimits.of(settings))
         self._resting: asyncio.Task[None] | None = None
@@ -333,7 +335,7 @@ class App:
         )
         timeout_sec = self._settings.probe_timeout_sec
         prober = EngineProber(errands, timeout_sec)
-        self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec)
+        self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec, self._counts.note)
         self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
 
     async def _start_serving(self) -> None:
@@ -384,18 +386,16 @@ class App:
         return Checks(parts)
 
     def _start_actors(self) -> None:
-        subjects = Subjects(self._dispatcher, self._jobs, self._batches)
-        notifier = Notifier(subjects, self._clock, self._poster, self._vault, self._webhook_terms)
         for follower in (
             self._admission.apply,
             self._crew.apply,
             self._batch_crew.apply,
             self._cleanup.apply,
-            notifier.apply,
+            self._notifier.apply,
         ):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew, self._batch_crew.stop]
-        for actor in (self._admission, self._cleanup, notifier):
+        for actor in (self._admission, self._cleanup, self._notifier):
             self._keep(actor)
         self._batch_crew.start()
 
@@ -426,6 +426,8 @@ class App:
             worker_events=get_args(Happening),
             restarts={"root": self._root.restarts, "jobs": self._workers.restarts},
             cleanup_overdue_sec=self._cleanup.overdue_sec,
+            webhooks_pending=self._notifier.pending,
+            webhooks_in_flight=self._notifier.in_flight,
         )
 
     def _note_engine(self, notice: Notice) -> None:

@@ -4,7 +4,7 @@ import argparse
 import subprocess
 import sys
 
-PARTS = ("log", "engine", "guard", "egress", "sse", "service", "batch", "probe", "seen")
+PARTS = ("log", "engine", "guard", "egress", "sse", "service", "batch", "probe", "seen", "start")
 
 
 def main() -> int:

@@ -51,6 +51,14 @@ class Receiver:
 async def notifying(
     root: Path, receiver: Receiver, log: MemoryLog | None = None, **terms: object
 ) -> AsyncIterator[World]:
+    async with attending(root, receiver, log, **terms) as (world, _notifier):
+        yield world
+
+
+@asynccontextmanager
+async def attending(
+    root: Path, receiver: Receiver, log: MemoryLog | None = None, **terms: object
+) -> AsyncIterator[tuple[World, Notifier]]:
     async with running(root, log=log) as world:
         said = Terms(schedule_sec=SCHEDULE, **terms)  # type: ignore[arg-type]  # the tests know them
         notifier = Notifier(
@@ -63,7 +71,7 @@ async def notifying(
         world.log.follow(notifier.apply)
         await notifier.start()
         try:
-            yield world
+            yield world, notifier
         finally:
             await notifier.stop()
 
@@ -248,5 +256,22 @@ def test_many_hosts_share_what_may_run_at_once(tmp_path: Path) -> None:
 
             assert receiver.open_max <= module.AT_ONCE_MAX
             assert len(receiver.got) == 40
+
+    run_virtual(main())
+
+
+def test_what_has_yet_to_arrive_can_be_counted(tmp_path: Path) -> None:
+    async def main() -> None:
+        receiver = Receiver(seconds={HOOK: 60})
+        async with attending(tmp_path, receiver) as (world, notifier):
+            jobs = [await submit(world) for _ in range(module.OF_ONE_HOST_MAX + 2)]
+            for job_id in jobs:
+                await world.until(job_id, State.COMPLETED)
+            await asyncio.sleep(1)  # of virtual time, in which the attempts begin
+
+            assert (notifier.pending, notifier.in_flight) == (len(jobs), module.OF_ONE_HOST_MAX)
+            for job_id in jobs:
+                await settled(world, job_id)
+            assert notifier.pending == 0
 
     run_virtual(main())

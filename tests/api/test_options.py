@@ -82,7 +82,7 @@ BAD: dict[str, list[object]] = {
     "priority": [-11, 11, 1.5, "1", True, None],
     "timeout_sec": [59, 7_201, 60.5, "60", True],
     "retention_sec": [-1, 31_536_001, 1.5, "1", True],
-    "webhook_secret": ["", "whsec_", "whsec_short", "x" * 600, 1],
+    "webhook_secret": ["", "whsec_", "whsec_short", "whsec_" + "é" * 40, "x" * 600, 1],
     "webhook_url": ["", "x" * 2_049, "ftp://a.test/", "https://u:p@a.test/", 1],
     "webhook_events": ["download.completed", ["job.completed"], [1], ["download.started"] * 7],
 }

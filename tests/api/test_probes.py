@@ -130,6 +130,23 @@ async def test_an_answer_tells_its_age_and_when_the_site_was_asked(world: World)
     assert kept.headers["Cache-Control"] == "no-store"
 
 
+async def test_the_metrics_tell_what_was_asked_and_what_was_known(world: World) -> None:
+    await world.get(ask("/metadata"))
+    await world.get(ask("/metadata"))
+    await world.get(ask("/formats"))
+    world.prober.error = fault("private", "Because.")
+    await world.get(ask("/formats", "https://example.com/private"))
+    shown = (await world.get("/metrics")).body.decode().splitlines()
+
+    assert 'umd_probe_requests_total{source="site"} 2.0' in shown
+    assert 'umd_probe_requests_total{source="shared"} 0.0' in shown
+    assert 'umd_probe_requests_total{source="kept"} 2.0' in shown
+    assert 'umd_probe_readings_total{outcome="whole"} 1.0' in shown
+    assert 'umd_probe_readings_total{outcome="refused"} 1.0' in shown
+    assert "umd_probe_reading_seconds_count 2.0" in shown
+    assert "umd_probes_in_flight 0.0" in shown
+
+
 async def test_too_many_questions_are_told_when_to_come_again(tmp_path: Path) -> None:
     async with World(tmp_path, Settings(port=0, probes_max=1)).running() as world:
         world.prober.gate.clear()

@@ -117,7 +117,11 @@ class World:
         self.batch_crew = BatchCrew(office, Supervisor("batches", self.faults.append), batches_max=50)
         self.prober = ScriptedProber()
         self.probes = Probes(
-            self.prober, self.clock, self.settings.probes_max, self.settings.probe_timeout_sec
+            self.prober,
+            self.clock,
+            self.settings.probes_max,
+            self.settings.probe_timeout_sec,
+            self.counts.note,
         )
         self.readiness = Readiness(self.clock.now())
         self.readiness.phase = "ready"

@@ -7,6 +7,7 @@ import pytest
 
 from tests.e2e.receiver import SECRET, Receiver, unsteady
 from tests.e2e.service import Json, Service, running
+from tests.e2e.test_seen import samples
 from tests.site import Site
 
 AT_ONCE = 20
@@ -25,6 +26,13 @@ async def test_a_download_tells_its_receiver_what_happens(tmp_path: Path, site: 
         assert kinds["download.completed"]["files"][0]["path"] == "videos/told-told.mp4"
         assert kinds["download.completed"]["metadata"]["title"] == "told"
         assert (await service.show(job_id))["webhook_sent"] is True
+        numbers = await samples(service)
+        assert (
+            numbers["umd_webhook_attempts_total,delivered"]
+            == numbers["umd_webhook_attempt_seconds_count"]
+            == 2
+        )
+        assert numbers["umd_webhooks_pending"] == 0
         assert receiver.forged == 0
 
 

@@ -9,6 +9,7 @@ from aiohttp import TCPConnector
 
 from umd.egress.delivery import ANSWER_BYTES_MAX, Poster
 from umd.errors import Unanswered
+from umd.telemetry.records import Listener, Record, WebhookPosted, ignore
 
 Talk = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
 
@@ -49,8 +50,8 @@ def answer(words: bytes) -> Talk:
 
 
 @asynccontextmanager
-async def poster(timeout_sec: float = 5) -> AsyncIterator[Poster]:
-    made = Poster(timeout_sec, TCPConnector)
+async def poster(timeout_sec: float = 5, note: Listener = ignore) -> AsyncIterator[Poster]:
+    made = Poster(timeout_sec, TCPConnector, note)
     await made.stop()
     await made.start()
     try:
@@ -89,6 +90,20 @@ async def test_a_redirect_is_an_answer_and_is_not_followed() -> None:
             assert await post.post(url, b"{}", {}) == 307
 
     assert elsewhere == []
+
+
+async def test_every_attempt_is_told_with_its_status_or_none() -> None:
+    told: list[Record] = []
+
+    async with poster(note=told.append) as post:
+        for words in (b"204 No Content\r\n", b"410 Gone\r\nContent-Length: 0\r\n"):
+            async with receiver(answer(b"HTTP/1.1 " + words + b"\r\n")) as url:
+                await post.post(url, b"{}", {})
+        async with receiver(answer(b"")) as url:
+            with pytest.raises(Unanswered):
+                await post.post(url, b"{}", {})
+
+    assert [record.status for record in told if isinstance(record, WebhookPosted)] == [204, 410, None]
 
 
 async def test_an_endless_answer_is_cut_off() -> None:

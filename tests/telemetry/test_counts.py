@@ -3,7 +3,14 @@
 from tests.api.world import HandClock
 from umd.clock import SECOND
 from umd.telemetry.counts import Counts
-from umd.telemetry.records import Answered, Committed, WorkerEvent
+from umd.telemetry.records import (
+    Answered,
+    Committed,
+    ProbeAsked,
+    ProbeEnded,
+    WebhookPosted,
+    WorkerEvent,
+)
 
 
 def test_requests_are_counted_by_closed_sets_of_names() -> None:
@@ -52,3 +59,18 @@ def test_appends_and_workers_are_counted() -> None:
     assert (counts.appends.count, counts.appends.sum) == (2, 1.0)
     assert counts.workers == {"child_started": 1, "child_ended": 1}
     assert counts.worker_crashes == 1
+
+
+def test_webhooks_and_probes_are_counted_by_what_came_of_them() -> None:
+    counts = Counts(HandClock())
+
+    for status in (200, 204, 302, 500, 410, None):
+        counts.note(WebhookPosted(status, 0.5))
+    counts.note(ProbeAsked("site"))
+    counts.note(ProbeAsked("kept"))
+    counts.note(ProbeEnded("timeout", 30.0))
+
+    assert counts.webhooks == {"delivered": 2, "refused": 2, "gone": 1, "unanswered": 1}
+    assert (counts.webhook_posts.count, counts.webhook_posts.sum) == (6, 3.0)
+    assert counts.probes_asked == {"site": 1, "kept": 1}
+    assert (counts.probes_ended, counts.probe_readings.sum) == ({"timeout": 1}, 30.0)

@@ -85,6 +85,19 @@ class Notifier(Actor[None]):
             if subject is not None:
                 self._note(subject)
 
+    @property
+    def pending(self) -> int:
+        """Deliveries that have yet to arrive or to be given up."""
+        keys = {key for _, key in self._due} | self._held
+        return sum(
+            _is_pending(self._subjects.require(stream).deliveries[number - 1]) for stream, number in keys
+        )
+
+    @property
+    def in_flight(self) -> int:
+        """Attempts that are being made."""
+        return self._running.total()
+
     async def run(self) -> None:
         """Wait until a delivery is due, start an attempt, again."""
         self._due, self._lanes, self._held, self._running = [], {}, set(), Counter()

@@ -29,6 +29,7 @@ from umd.errors import (
     UmdError,
     UpstreamTimeout,
 )
+from umd.telemetry.records import Listener, ProbeAsked, ProbeEnded, ReadingEnd, ignore
 
 FRESH_SEC = 60
 """How long what a site said is good for."""
@@ -106,10 +107,13 @@ class Reading:
 class Probes:
     """All readings. `stop` ends those under way."""
 
-    def __init__(self, prober: Prober, clock: Clock, at_once: int, timeout_sec: float) -> None:
+    def __init__(
+        self, prober: Prober, clock: Clock, at_once: int, timeout_sec: float, note: Listener = ignore
+    ) -> None:
         self._prober = prober
         self._clock = clock
         self._at_once = at_once
+        self._note = note
         self._timeout_sec = timeout_sec
         self._slots = asyncio.Semaphore(at_once)
         self._under_way: dict[Question, Reading] = {}
@@ -143,6 +147,11 @@ class Probes:
                 await self._complete(question, reading.catalogue, wanted)
         return reading, age
 
+    @property
+    def under_way(self) -> int:
+        """Readings that have not ended, those that wait for a place included."""
+        return len(self._tasks)
+
     async def stop(self) -> None:
         """No reading is under way on return, and none begins any more. May be repeated."""
         self._stopped = True
@@ -151,7 +160,7 @@ class Probes:
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
     async def _read(self, question: Question, enough: Callable[[Reading], bool]) -> Reading:
-        reading = self._find(question) or self._begin(question)
+        reading = self._found(question) or self._begin(question)
         reading.waiting += 1
         try:
             await reading.until(lambda: enough(reading))
@@ -190,6 +199,13 @@ class Probes:
             return 0
         return max(0, (self._clock.now() - reading.ended_at) // SECOND)
 
+    def _found(self, question: Question) -> Reading | None:
+        """What somebody has asked for before."""
+        reading = self._find(question)
+        if reading is not None:
+            self._note(ProbeAsked("kept" if reading.is_whole else "shared"))
+        return reading
+
     def _find(self, question: Question) -> Reading | None:
         if (reading := self._under_way.get(question)) is not None:
             return reading
@@ -205,12 +221,14 @@ class Probes:
             raise ShuttingDown("The service is stopping.")
         if len(self._tasks) >= self._at_once + WAITING_MAX:
             raise QueueFull("Too many sites are being asked at the moment.")
+        self._note(ProbeAsked("site"))
         reading = self._under_way[question] = Reading()
         task = reading.task = asyncio.create_task(
             self._work(question, reading), name=f"probe-{question.what}"
         )
         self._tasks.add(task)
-        task.add_done_callback(lambda task: self._settle(question, reading, task))
+        began = asyncio.get_running_loop().time()
+        task.add_done_callback(lambda task: self._settle(question, reading, task, began))
         return reading
 
     def _abandon(self, question: Question, reading: Reading) -> None:
@@ -234,13 +252,14 @@ class Probes:
             _log.error("probe.bug", exc_info=error)
             reading.error = failure(fault("internal", "The service failed on this address."))
 
-    def _settle(self, question: Question, reading: Reading, task: asyncio.Task[None]) -> None:
+    def _settle(self, question: Question, reading: Reading, task: asyncio.Task[None], began: float) -> None:
         """Let those who wait know of the end, also of one that came before the beginning."""
         self._tasks.discard(task)
         self._leave(question, reading)
         if task.cancelled():
             reading.error = ShuttingDown("The service is stopping.")
         reading.change()
+        self._note(ProbeEnded(_outcome(reading.error), asyncio.get_running_loop().time() - began))
 
     async def _in_time(self, question: Question, reading: Reading) -> None:
         """The deadline is one for the wait and for the work, as the client's patience is."""
@@ -316,3 +335,15 @@ def failure(failed: Fault) -> ExtractionFailed:
         hint=failed.hint,
         retry_after_sec=failed.retry_after_sec,
     )
+
+
+def _outcome(error: UmdError | None) -> ReadingEnd:
+    match error:
+        case None:
+            return "whole"
+        case ShuttingDown():
+            return "abandoned"
+        case UpstreamTimeout() | QueueFull():
+            return "timeout"
+        case _:
+            return "refused"

@@ -53,6 +53,8 @@ class Vitals(msgspec.Struct, frozen=True):
     sandbox_level: str | None
     restarts: Mapping[str, int]
     cleanup_overdue_sec: float
+    webhooks_pending: int = 0
+    webhooks_in_flight: int = 0
 
 
 class Readiness:

@@ -11,11 +11,14 @@ from umd.api.context import Check
 from umd.api.download import DeletionRequest
 from umd.api.problems import MEANINGS, Problem
 from umd.clock import SECOND, Micros, rfc3339
-from umd.domain.deliveries import DeliveryState
-from umd.domain.events import File, JobStarted, Limits, Metadata, Progress
+from umd.domain import webhooks
+from umd.domain.batch import Batch, BatchState
+from umd.domain.deliveries import Delivery, DeliveryState
+from umd.domain.events import File, JobStarted, Limits, Metadata, Progress, Tally
 from umd.domain.job import Job, State
 from umd.domain.options import (
     BatchDownloadRequest,
+    BatchOrder,
     ChannelDownloadRequest,
     DownloadRequest,
     PlaylistDownloadRequest,
@@ -88,6 +91,32 @@ _delivery = deliveries.DeliveryResponse(
 )
 _batch_delivery = msgspec.structs.replace(
     _delivery, delivery_id=f"msg_batch_{JOB_ID}_1", event="batch.completed"
+)
+_told = Delivery(
+    number=2,
+    event="download.completed",
+    at=AT + 4 * SECOND,
+    status="completed",
+    attempt=1,
+    files=_job().files,
+    due_at=AT + 4 * SECOND,
+)
+_whole = Batch(
+    batch_id=JOB_ID,
+    state=BatchState.COMPLETED,
+    order=BatchOrder(playlist=PlaylistDownloadRequest(url="https://example.com/playlist")),
+    limits=_job().limits,
+    owner="anonymous",
+    created_at=AT,
+    title="A playlist",
+)
+_batch_told = Delivery(
+    number=1,
+    event="batch.completed",
+    at=AT + 4 * SECOND,
+    status="completed",
+    tally=Tally(completed=1),
+    due_at=AT + 4 * SECOND,
 )
 _batch = batch_views.BatchSummary(
     batch_id=JOB_ID,
@@ -216,6 +245,8 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
     token.TokenRequest: {"path": f"/api/v1/download/{JOB_ID}/events"},
     cookies.CookiesUploadRequest: {"name": "a-site", "cookies": COOKIES},
     Problem: problem("job_not_found"),
+    webhooks.DownloadWebhook: msgspec.json.decode(webhooks.body(_job(), _told, BASE)),
+    webhooks.BatchWebhook: msgspec.json.decode(webhooks.batch_body(_whole, _batch_told, BASE)),
     **{
         type(value): _plain(value)
         for value in (

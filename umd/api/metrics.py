@@ -18,7 +18,9 @@ from umd.domain.job import ACTIVE
 from umd.engine.sandbox import LEVELS
 from umd.projections.statistics import EVENT_TYPES, OTHER
 from umd.storage.volume import Space
+from umd.telemetry.counts import Posting
 from umd.telemetry.metrics import Reading, Sample, expose
+from umd.telemetry.records import ReadingEnd, Source
 
 ENDINGS = ("completed", "failed", "cancelled")
 
@@ -70,6 +72,15 @@ def reading(context: Context, hub: Hub, space: Space) -> Reading:
         "umd_http_problems_total": _each(counts.problems, sorted(CODES)),
         "umd_cleanup_deletions_total": _each(totals.deletions, get_args(DeletionReason)),
         "umd_cleanup_overdue_seconds": _one(vitals.cleanup_overdue_sec),
+        "umd_webhook_attempts_total": _each(counts.webhooks, get_args(Posting)),
+        "umd_webhook_attempt_seconds": [((), counts.webhook_posts)],
+        "umd_webhooks_pending": _one(vitals.webhooks_pending),
+        "umd_webhooks_in_flight": _one(vitals.webhooks_in_flight),
+        "umd_probe_requests_total": _each(counts.probes_asked, get_args(Source)),
+        "umd_probe_readings_total": _each(counts.probes_ended, get_args(ReadingEnd)),
+        "umd_probe_reading_seconds": [((), counts.probe_readings)],
+        "umd_probes_in_flight": _one(context.probes.under_way),
+        "umd_event_loop_tasks": _one(len(asyncio.all_tasks())),
     }
 
 

@@ -3,22 +3,27 @@
 import re
 from collections.abc import Iterable, Iterator
 from http import HTTPStatus
-from typing import Any, TypeAlias, get_args
 
 import msgspec
 
 from umd import __version__
-from umd.api import examples, problems
+from umd.api import examples, openapi_events, problems
+from umd.api.openapi_events import REF, Json
 from umd.api.probes import ProbeQuery
 from umd.api.problems import MEANINGS, Problem
 from umd.api.routes import ROUTES, STREAM, Route
-from umd.domain.events import AnyJobEvent, Progress
 from umd.domain.faults import KINDS, RETRYABLE
 
-Json: TypeAlias = dict[str, Any]
-
-REF = "#/components/schemas/{name}"
 PREFIX = "/api/v1/"
+RESOURCES = {
+    "/api/v1/download": ("request_id", "/api/v1/download/{id}"),
+    "/api/v1/auth/cookies": ("cookie_id", "/api/v1/auth/cookies/{id}"),
+    "/api/v1/batch/download": ("batch_id", "/api/v1/batch/{id}"),
+    "/api/v1/playlist/download": ("batch_id", "/api/v1/batch/{id}"),
+    "/api/v1/channel/download": ("batch_id", "/api/v1/batch/{id}"),
+}
+"""For what a POST makes: the member of its answer that is its id, and where it can be found by that."""
+
 BODILESS = (204, 304)
 
 DESCRIPTION = """\
@@ -32,14 +37,6 @@ answers GET answers HEAD, too, unless it is a stream. `Idempotency-Key` makes a 
 An API key comes as `X-API-Key` or as a bearer token and has a scope: `read`, `write` (which reads, too) or
 `admin`. What belongs to another key is not found, unless the key is an admin's. A service that has no keys
 asks for none.
-"""
-
-STREAM_DESCRIPTION = """\
-Server-Sent Events. First `snapshot`, the resource as its GET answers it, then what follows, each `data:` one
-line of JSON. Durable events carry `id:`, their position in the event log: with `Last-Event-ID` the stream
-goes on behind it, without a gap and without a repeat. A position that the log does not have is answered with
-`reset` and a snapshot. `job.progress` is a tick without `id:`, at most 4 a second. A comment comes as a
-heartbeat; the server ends a stream after a while, and the client resumes.
 """
 
 SECURITY: Json = {
@@ -81,8 +78,9 @@ def document(server_url: str = "", routes: Iterable[Route] = ROUTES) -> Json:
             "license": {"name": "MIT", "identifier": "MIT"},
         },
         "servers": [{"url": server_url or "/"}],
-        "tags": [{"name": name} for name in dict.fromkeys(_tag(route) for route in routes)],
+        "tags": [{"name": name} for name in [*dict.fromkeys(_tag(route) for route in routes), "webhooks"]],
         "paths": _paths(routes),
+        "webhooks": openapi_events.webhooks(),
         "components": {
             "schemas": _schemas(routes),
             "securitySchemes": SECURITY,
@@ -101,16 +99,17 @@ def _paths(routes: Iterable[Route]) -> Json:
     paths: Json = {}
     for route in routes:
         paths.setdefault(_PARAMETER.sub(r"{\1}", route.path), {})[route.method.lower()] = _operation(route)
-    accepted = paths["/api/v1/download"]["post"]["responses"]["202"]
-    accepted["links"] = {
-        _operation_id(route): {
-            "operationId": _operation_id(route),
-            "parameters": {"id": "$response.body#/request_id"},
+    for made, (member, resource) in RESOURCES.items():
+        accepted = paths[made]["post"]["responses"]
+        accepted[min(accepted)]["links"] = {
+            _operation_id(route): {
+                "operationId": _operation_id(route),
+                "parameters": {"id": f"$response.body#/{member}"},
+            }
+            for route in routes
+            if _PARAMETER.sub(r"{\1}", route.path).startswith(resource) and route.answer != STREAM
+            if _PARAMETER.findall(route.path) == ["id"]
         }
-        for route in routes
-        if route.path.startswith("/api/v1/download/{id}") and route.answer != STREAM
-        if _PARAMETER.findall(route.path) == ["id"]
-    }
     return paths
 
 
@@ -131,10 +130,7 @@ def _operation(route: Route) -> Json:
     if route.body is not None:
         operation["requestBody"] = {"required": True, "content": _content(route.body)}
     if route.answer == STREAM:
-        operation["x-events"] = {
-            str(kind.__struct_config__.tag): {"$ref": REF.format(name=kind.__name__)}
-            for kind in get_args(AnyJobEvent)
-        } | {"job.progress": {"$ref": REF.format(name=Progress.__name__)}}
+        operation["x-events"] = openapi_events.of_stream(route.path)
     return operation
 
 
@@ -207,7 +203,8 @@ def _answer(route: Route, status: int, description: str) -> Json:
     if status in BODILESS:
         return answer
     if route.answer == STREAM:
-        answer["description"] = STREAM_DESCRIPTION
+        types = ", ".join(f"`{name}`" for name in openapi_events.of_stream(route.path))
+        answer["description"] = f"{openapi_events.STREAM_DESCRIPTION}{types}."
     answer["content"] = _content(route.answer)
     return answer
 
@@ -263,7 +260,7 @@ def _is_of_site(code: str, status: int) -> bool:
 def _schemas(routes: Iterable[Route]) -> Json:
     kinds = [kind for route in routes for kind in (route.body, route.answer) if isinstance(kind, type)]
     _, schemas = msgspec.json.schema_components(
-        [*dict.fromkeys(kinds), Problem, *get_args(AnyJobEvent)], ref_template=REF
+        [*dict.fromkeys(kinds), Problem, *openapi_events.SPOKEN], ref_template=REF
     )
     schemas["Problem"]["properties"]["code"]["enum"] = sorted(MEANINGS | KINDS)
     schemas["Fault"]["properties"]["code"]["description"] = _fault_codes()

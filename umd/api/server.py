@@ -21,7 +21,7 @@ from umd.api.needs import NEEDS, PUBLIC
 from umd.api.peers import peers
 from umd.api.rate_limit import rate_limit, tell
 from umd.api.request_id import identify, label, request_id, stamp
-from umd.api.routes import table
+from umd.api.routes import ROUTES, table
 from umd.api.sse import HUB, Hub
 from umd.clock import Clock
 
@@ -59,11 +59,24 @@ def application(context: Context, hub: Hub) -> web.Application:
     settings = context.settings
     open_to_all = docs.add_to(app, settings) if settings.docs_enabled else ()
     app[NEEDS] = dict.fromkeys(open_to_all, PUBLIC) | {
-        app.router.add_route(method, route.path, route.handler): route.needs
+        app.router.add_route(method, _pattern(route.path), route.handler): route.needs
         for route in table(settings)
         for method in route.methods
     }
     return app
+
+
+def _pattern(path: str) -> str:
+    """What the router is told. `{id}` is no word that a path of the table has in its place.
+
+    Else the `Allow` of `/batch/download` would tell of what can be done with a batch.
+    """
+    if not path.endswith("{id}"):
+        return path
+    above = path.removesuffix("{id}")
+    words = {route.path.removeprefix(above) for route in ROUTES if route.path.startswith(above)}
+    taken = "|".join(sorted(word for word in words if word.isalpha()))
+    return f"{above}{{id:(?!(?:{taken})$)[^/]+}}" if taken else path
 
 
 class Server:

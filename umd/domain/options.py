@@ -29,7 +29,14 @@ WebhookEvent = Literal[
 
 LanguagePattern = Annotated[str, Meta(min_length=1, max_length=32, pattern=r"^-?[A-Za-z0-9_.*-]+(?!\n)$")]
 Section = Annotated[str, Meta(min_length=1, max_length=200)]
-Url = Annotated[str, Meta(min_length=1, max_length=2048)]
+Url = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=2048,
+        extra_json_schema={"format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://"},
+    ),
+]
 PathTemplate = Annotated[str, Meta(min_length=1, max_length=512)]
 
 RETENTION_SEC_MAX = 31_536_000

@@ -21,7 +21,7 @@ SECRET_BYTES_MIN, SECRET_BYTES_MAX = 24, 64
 SECRETS_MAX = 2
 
 
-class Data(msgspec.Struct, frozen=True, kw_only=True):
+class DownloadData(msgspec.Struct, frozen=True, kw_only=True):
     """What a webhook tells of a download. `status_url` is null where the service has no known address."""
 
     request_id: str
@@ -54,17 +54,25 @@ class BatchData(msgspec.Struct, frozen=True, kw_only=True):
     status_url: str | None
 
 
-class Body(msgspec.Struct, frozen=True):
+class DownloadWebhook(msgspec.Struct, frozen=True):
     """The body. `timestamp` is when it happened, however late it is told."""
 
     type: str
     timestamp: str
-    data: Data | BatchData
+    data: DownloadData
+
+
+class BatchWebhook(msgspec.Struct, frozen=True):
+    """The same of a batch."""
+
+    type: str
+    timestamp: str
+    data: BatchData
 
 
 def body(job: Job, delivery: Delivery, base_url: str) -> bytes:
     """The body of a delivery, without secrets: the same for every attempt."""
-    data = Data(
+    data = DownloadData(
         request_id=job.job_id,
         url=job.request.url,
         status=delivery.status,
@@ -77,7 +85,7 @@ def body(job: Job, delivery: Delivery, base_url: str) -> bytes:
         created_at=rfc3339(job.created_at),
         status_url=f"{base_url}/api/v1/download/{job.job_id}" if base_url else None,
     )
-    return _encoded(delivery, data)
+    return _encoded(DownloadWebhook(delivery.event, rfc3339(delivery.at), data))
 
 
 def batch_body(batch: Batch, delivery: Delivery, base_url: str) -> bytes:
@@ -97,11 +105,11 @@ def batch_body(batch: Batch, delivery: Delivery, base_url: str) -> bytes:
         created_at=rfc3339(batch.created_at),
         status_url=f"{base_url}/api/v1/batch/{batch.batch_id}" if base_url else None,
     )
-    return _encoded(delivery, data)
+    return _encoded(BatchWebhook(delivery.event, rfc3339(delivery.at), data))
 
 
-def _encoded(delivery: Delivery, data: Data | BatchData) -> bytes:
-    return redaction.shown(msgspec.json.encode(Body(delivery.event, rfc3339(delivery.at), data)))
+def _encoded(body: DownloadWebhook | BatchWebhook) -> bytes:
+    return redaction.shown(msgspec.json.encode(body))
 
 
 def headers(message_id: str, at: Micros, body: bytes, secrets: tuple[str, ...]) -> dict[str, str]:
@@ -127,7 +135,7 @@ def secret_problem(secret: str) -> str | None:
     """Say why this is no secret, or None."""
     try:
         size = len(binascii.a2b_base64(secret.removeprefix(SECRET_PREFIX) + "==", strict_mode=False))
-    except binascii.Error:
+    except ValueError:  # no base64, or not even ASCII
         size = 0
     if not secret.startswith(SECRET_PREFIX) or not SECRET_BYTES_MIN <= size <= SECRET_BYTES_MAX:
         return f"A secret is `{SECRET_PREFIX}` and base64 of {SECRET_BYTES_MIN} to {SECRET_BYTES_MAX} bytes."

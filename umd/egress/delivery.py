@@ -1,5 +1,6 @@
 """Posts a webhook: once, without following where the answer points, and without reading what it says."""
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from contextlib import suppress
@@ -10,6 +11,7 @@ from aiohttp import BaseConnector, ClientSession, ClientTimeout
 
 from umd import __version__
 from umd.errors import Refused, Unanswered
+from umd.telemetry.records import Listener, WebhookPosted, ignore
 
 ANSWER_BYTES_MAX = 65_536
 """What is taken of an answer before its connection is closed: it may be kept where the answer is short."""
@@ -24,8 +26,11 @@ class Poster:
     `start` has to be called on the loop; `stop` is complete when it returns, and may come twice or before.
     """
 
-    def __init__(self, timeout_sec: float, connector: Callable[[], BaseConnector]) -> None:
+    def __init__(
+        self, timeout_sec: float, connector: Callable[[], BaseConnector], note: Listener = ignore
+    ) -> None:
         self._connector = connector
+        self._note = note
         self._timeout = ClientTimeout(total=timeout_sec)
         self._session: ClientSession | None = None
         self._tls = ssl.create_default_context()
@@ -47,6 +52,17 @@ class Poster:
 
     async def post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         """One attempt. Returns the answer's status; raises `Unanswered` where none came in time."""
+        loop = asyncio.get_running_loop()
+        began = loop.time()
+        try:
+            status = await self._post(url, body, headers)
+        except Unanswered:
+            self._note(WebhookPosted(None, loop.time() - began))
+            raise
+        self._note(WebhookPosted(status, loop.time() - began))
+        return status
+
+    async def _post(self, url: str, body: bytes, headers: dict[str, str]) -> int:
         assert self._session is not None, "the poster has been started"  # noqa: S101
         try:
             async with self._session.post(

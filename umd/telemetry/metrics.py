@@ -70,6 +70,17 @@ FAMILIES: Mapping[str, Family] = {
         "counter", "Jobs whose files were deleted, by reason.", ("reason",)
     ),
     "umd_cleanup_overdue_seconds": Family("gauge", "How long the most overdue deletion has been due."),
+    "umd_webhook_attempts_total": Family("counter", "Webhooks that were posted, by outcome.", ("outcome",)),
+    "umd_webhook_attempt_seconds": Family("histogram", "From a webhook's post to its answer, or to none."),
+    "umd_webhooks_pending": Family("gauge", "Webhooks that have yet to arrive, or to be given up."),
+    "umd_webhooks_in_flight": Family("gauge", "Webhooks that are being posted."),
+    "umd_probe_requests_total": Family(
+        "counter", "Looks at a site before a download, by where the answer came from.", ("source",)
+    ),
+    "umd_probe_readings_total": Family("counter", "Times that a site was asked, by outcome.", ("outcome",)),
+    "umd_probe_reading_seconds": Family("histogram", "From a question to all that the site says."),
+    "umd_probes_in_flight": Family("gauge", "Sites that are being asked, or are to be."),
+    "umd_event_loop_tasks": Family("gauge", "Tasks on the event loop."),
 }
 
 

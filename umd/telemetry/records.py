@@ -1,8 +1,12 @@
 """What happened, in small frozen records: other rooms hand them out, whoever counts or logs listens."""
 
 from collections.abc import Callable
+from typing import Literal
 
 import msgspec
+
+Source = Literal["site", "shared", "kept"]
+ReadingEnd = Literal["whole", "refused", "timeout", "abandoned"]
 
 
 class Answered(msgspec.Struct, frozen=True):
@@ -34,7 +38,27 @@ class WorkerEvent(msgspec.Struct, frozen=True):
     crashed: bool = False
 
 
-Record = Answered | Committed | WorkerEvent
+class WebhookPosted(msgspec.Struct, frozen=True):
+    """A webhook was posted, and answered with this status, or not at all."""
+
+    status: int | None
+    duration_sec: float
+
+
+class ProbeAsked(msgspec.Struct, frozen=True):
+    """Somebody wants to see something of a site, and it comes from there, or from who asked before him."""
+
+    source: Source
+
+
+class ProbeEnded(msgspec.Struct, frozen=True):
+    """A site was asked, and this came of it; the wait for a place counts."""
+
+    outcome: ReadingEnd
+    duration_sec: float
+
+
+Record = Answered | Committed | WorkerEvent | WebhookPosted | ProbeAsked | ProbeEnded
 Listener = Callable[[Record], None]
 """Is called on the event loop, and must neither raise nor wait."""
 
