@@ -23,6 +23,7 @@ from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.projections.queue import Queue
+from umd.projections.releases import Releases
 
 T = TypeVar("T")
 JOBS_MAX = 3
@@ -50,7 +51,9 @@ class Core(RuleBasedStateMachine):
 
     def _open(self) -> None:
         self.known, self.files = Jobs(), Files()
-        self.dispatcher = Dispatcher(self.log, self.known, Batches(self.known), self.clock)
+        self.dispatcher = Dispatcher(
+            self.log, self.known, Batches(self.known), Releases(self.known), self.clock
+        )
         self._run(self.log.start(self.known.apply, self.files.apply))
 
     def _execute(self, command: c.AnyJobCommand) -> None:

@@ -54,6 +54,7 @@ from umd.projections.archive import Archive
 from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
+from umd.projections.releases import Releases
 from umd.projections.statistics import Statistics
 from umd.settings import Settings
 from umd.storage import secret
@@ -157,13 +158,14 @@ class App:
         )
         self._jobs = Jobs()
         self._batches = Batches(self._jobs)
+        self._releases = Releases(self._jobs)
         self._archive = Archive(self._jobs)
         self._statistics = Statistics()
         self._files = Files()
         self._space = Space(settings, self._volume, self._files)
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
-        self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._clock)
+        self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._releases, self._clock)
         stock = Stock(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
         self._cleanup = Cleanup(stock, self._space, Sweep(stock, settings.orphan_grace_sec))
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
@@ -210,6 +212,7 @@ class App:
             await self._log.start(
                 self._jobs.apply,
                 self._batches.apply,
+                self._releases.apply,
                 self._archive.apply,
                 self._files.apply,
                 self._statistics.apply,
