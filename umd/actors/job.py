@@ -34,7 +34,15 @@ from umd.engine.protocol import (
     Tick,
     Told,
 )
-from umd.errors import EngineError, InvalidState, LogError, NotFound, StaleAttempt, StorageFull
+from umd.errors import (
+    EngineError,
+    InvalidState,
+    LogError,
+    NotFound,
+    ReleaseChanged,
+    StaleAttempt,
+    StorageFull,
+)
 from umd.live import Live
 from umd.projections.jobs import Entry, Jobs
 from umd.storage import volume
@@ -123,6 +131,8 @@ class JobActor(Actor[Stop]):
             raise
         except NotFound as missing:
             await self._fail(fault("cookies_not_found", str(missing)))
+        except ReleaseChanged as changed:
+            await settle(self._shop, self._shop.jobs.require(self._job_id), str(changed))
         except EngineError as error:
             await self._fail(fault("worker_crashed", str(error)))
         except OSError as error:
@@ -136,7 +146,15 @@ class JobActor(Actor[Stop]):
         """A running worker that is gone, with all its processes, when the block is left."""
         request = entry.job.request
         cookies = await self._cookies(entry.job)
-        assignment = Assignment(self._job_id, self._number, request.url, request, str(folder), cookies)
+        assignment = Assignment(
+            self._job_id,
+            self._number,
+            request.url,
+            request,
+            str(folder),
+            cookies,
+            ytdlp_version=entry.job.ytdlp_version or "",
+        )
         attempt = await self._shop.engine.run(assignment)
         try:
             yield attempt

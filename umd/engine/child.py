@@ -92,6 +92,12 @@ def worker_environment(config: EngineConfig) -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", "PYTHONPATH": path, MARK_VARIABLE: config.mark}
 
 
+def find_release(config: EngineConfig) -> None:
+    """Have `yt_dlp` imported from its release, in this process alone. Before anything imports it."""
+    if config.release:
+        sys.path.insert(0, config.release)
+
+
 def _end_with_the_service(life: int) -> None:
     os.set_inheritable(life, False)
     if hasattr(fcntl, "F_SETSIG"):
@@ -149,7 +155,7 @@ def bounds(config: EngineConfig, *writable: str) -> sandbox.Bounds:
     programs = [os.path.dirname(os.path.realpath(one)) for one in config.programs]
     return sandbox.Bounds(
         writable=(*writable, *config.writable),
-        readable=(config.scratch, *filter(None, [config.plugin_dir]), *programs),
+        readable=(config.scratch, *filter(None, [config.release, config.plugin_dir]), *programs),
         private=config.data_dir,
     )
 

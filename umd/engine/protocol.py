@@ -39,13 +39,20 @@ class Probe(Task, frozen=True, tag="probe"):
     raw: bool = False
 
 
-AnyTask = Download | Listing | Probe
+class SelfTest(Task, frozen=True, tag="self_test"):
+    """Look whether the yt-dlp that is imported is this release, whole, and takes what umd asks of it."""
+
+    version: str
+
+
+AnyTask = Download | Listing | Probe | SelfTest
 
 
 class Assignment(msgspec.Struct, frozen=True):
     """One attempt: what to fetch, and the directory that the child may write to.
 
     `cookies` is the attempt's own copy of a jar, in Netscape's format; it comes and goes in memory only.
+    `ytdlp_version` is the release that the attempt was recorded with; empty takes whichever is in use.
     """
 
     job_id: str
@@ -55,6 +62,7 @@ class Assignment(msgspec.Struct, frozen=True):
     directory: str
     cookies: str = ""
     task: AnyTask = Download()
+    ytdlp_version: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="is"):
@@ -219,7 +227,11 @@ class Attempt(Protocol):
 
 
 class Engine(Protocol):
-    """Starts attempts. `run` raises `EngineError` where no child can be had."""
+    """Starts attempts.
+
+    `run` raises `EngineError` where no child can be had, and `ReleaseChanged` where the release that the
+    attempt was recorded with is in use no more.
+    """
 
     @property
     def ytdlp_version(self) -> str: ...

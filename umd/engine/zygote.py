@@ -227,9 +227,14 @@ def main() -> None:
     order, _ = control.receive_order(service)
     if not isinstance(order, control.Setup):
         return
+    child.find_release(order.config)
     confinement = sandbox.probe(order.config.sandbox)
-    with warmup.origin() as address:
-        loader = warmup.warm_loader(order.config, address)
+    try:
+        with warmup.origin() as address:
+            loader = warmup.warm_loader(order.config, address)
+    except Exception as error:
+        control.send(service, control.NotReady(f"{type(error).__name__}: {error}"))
+        raise
     _become_subreaper()
     if _threads() != 1:
         # A forked child has only the one thread, and the locks that others held stay locked in it.
