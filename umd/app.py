@@ -26,6 +26,7 @@ from umd.actors.recovery import recover
 from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
+from umd.actors.updater import Updater
 from umd.api.checks import Checks, Parts
 from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
@@ -47,6 +48,7 @@ from umd.engine.errand import Errands
 from umd.engine.lister import EngineLister
 from umd.engine.notices import Happening, Notice
 from umd.engine.prober import EngineProber
+from umd.engine.shelf import Shelf
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
@@ -377,6 +379,7 @@ class App:
             tools=self._tools,
             clock=self._clock,
             js_runtime=self._settings.js_runtime,
+            releases=self._releases,
         )
         return Checks(parts)
 
@@ -384,16 +387,25 @@ class App:
         notifier = Notifier(
             self._dispatcher, self._jobs, self._clock, self._poster, self._vault, self._webhook_terms
         )
+        updater = Updater(
+            self._dispatcher,
+            self._releases,
+            self._engine,
+            Shelf(engine_config.releases_folder(self._settings)),
+            self._clock,
+            self._settings.engine_update_hours,
+        )
         for follower in (
             self._admission.apply,
             self._crew.apply,
             self._batch_crew.apply,
             self._cleanup.apply,
             notifier.apply,
+            updater.apply,
         ):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew, self._batch_crew.stop]
-        for actor in (self._admission, self._cleanup, notifier):
+        for actor in (self._admission, self._cleanup, notifier, updater):
             self._keep(actor)
         self._batch_crew.start()
 

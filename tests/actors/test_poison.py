@@ -86,5 +86,15 @@ def test_an_event_that_cannot_be_read_freezes_its_own_job(tmp_path: Path, type_:
 def checks(world: World) -> Checks:
     (world.volume.root / "log").mkdir(exist_ok=True)
     unasked: Any = None
-    parts = Parts(world.log, world.jobs, world.volume, world.admission, unasked, unasked, world.clock, "auto")
+    parts = Parts(
+        world.log,
+        world.jobs,
+        world.volume,
+        world.admission,
+        unasked,
+        unasked,
+        world.clock,
+        "auto",
+        world.releases,
+    )
     return Checks(parts)

@@ -23,6 +23,7 @@ class Engine:
     ytdlp_version = "2026.10.26"
     alive = True
     confinement = Confinement("netns")
+    release = ""
 
 
 @dataclass
@@ -46,6 +47,7 @@ class Clinic:
             self.tools,
             self.world.clock,
             "auto",
+            self.world.releases,
         )
         self.checks = Checks(parts)
 

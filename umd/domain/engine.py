@@ -66,7 +66,7 @@ def decide(release: Release, command: c.AnyEngineCommand) -> tuple[e.AnyEngineEv
     before = due(release, command.own)
     match command:
         case c.UseRelease(own, version):
-            return (e.EngineUpdated(version, before, own),)
+            return (e.EngineUpdated(version, release.current or own, own),)
         case c.RefuseRelease(_, reason, version):
             return (e.EngineUpdateFailed(reason, version),)
         case c.RollBack(_, version, reason, judged, faults):

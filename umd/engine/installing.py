@@ -9,11 +9,15 @@ The service runs this as `python -m umd.engine.installing`, so that it can end i
 """
 
 import argparse
+import asyncio
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
+from collections.abc import Iterable
+from contextlib import suppress
 from importlib.metadata import distributions
 from pathlib import Path
 
@@ -54,6 +58,29 @@ def install(shelf: Shelf, source: Source, wish_id: str, unless: frozenset[str] =
         if version not in unless:
             shelf.want(Wish(version, wish_id))
     return version
+
+
+async def install_newest(shelf: Shelf, wish_id: str, unless: Iterable[str]) -> str:
+    """Install the newest release, but for these. What does it has ended on return. Raises `EngineError`."""
+    unwanted = [f"--unless={version}" for version in unless]
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-P", "-m", "umd.engine.installing"),
+        *(f"--place={shelf.place}", f"--id={wish_id}", *unwanted),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env=_environment(),
+        start_new_session=True,
+    )
+    try:
+        told, complaint = await process.communicate()
+    finally:
+        with suppress(ProcessLookupError):  # pip with it
+            os.killpg(process.pid, signal.SIGKILL)
+        await process.wait()
+    if process.returncode:
+        raise EngineError(_last_words(complaint.decode(errors="replace")))
+    return told.decode().strip()
 
 
 def _install(shelf: Shelf, source: Source, unless: frozenset[str]) -> str:
@@ -132,8 +159,6 @@ def _compile(folder: Path) -> None:
 
 
 def _run(arguments: list[str], scratch: Path) -> None:
-    """Python, without umd's settings, among which there are secrets."""
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("UMD_")}
     try:
         done = subprocess.run(
             [sys.executable, "-P", *arguments],
@@ -142,7 +167,7 @@ def _run(arguments: list[str], scratch: Path) -> None:
             text=True,
             errors="replace",
             timeout=INSTALL_SEC_MAX,
-            env={**environment, "TMPDIR": str(scratch)},
+            env={**_environment(), "TMPDIR": str(scratch)},
             cwd=scratch,
             check=False,
         )
@@ -150,6 +175,12 @@ def _run(arguments: list[str], scratch: Path) -> None:
         raise EngineError(f"{arguments[1]} did not end within {INSTALL_SEC_MAX} s.") from error
     if done.returncode:
         raise EngineError(f"{arguments[1]} failed: {_last_words(done.stderr or done.stdout)}")
+
+
+def _environment() -> dict[str, str]:
+    """The service's own, for pip may be configured there, but without umd's settings, which hold secrets."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("UMD_")}
+    return {**kept, "PYTHONPATH": os.pathsep.join(os.path.abspath(entry) for entry in sys.path)}
 
 
 def _last_words(text: str) -> str:

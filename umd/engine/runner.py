@@ -21,7 +21,7 @@ from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt
 from umd.engine.roster import Roster, make_place, needed, require, sweep
 from umd.engine.sandbox import Confinement
-from umd.engine.shelf import own_version
+from umd.engine.shelf import own_version, version_at
 from umd.engine.spawn import SpawnEngine
 from umd.engine.trial import Trial
 from umd.errors import EngineError, ReleaseChanged, SettingsError
@@ -76,6 +76,11 @@ class ZygoteEngine:
         return frozenset({self.ytdlp_version, *(link.ytdlp_version for link in self._ending)})
 
     @property
+    def release(self) -> str:
+        """The folder of the release for new attempts; empty for umd's own."""
+        return self._config.release
+
+    @property
     def alive(self) -> bool:
         """Whether an attempt could be forked at once."""
         return self._link is not None and self._link.alive
@@ -126,7 +131,7 @@ class ZygoteEngine:
         config = msgspec.structs.replace(self._config, release=folder)
         link = await self._opened(config)
         try:
-            await selftest.examine(partial(self._fork, link), config, link.ytdlp_version)
+            await selftest.examine(partial(self._fork, link), config, version_at(folder))
             yield Trial(link.ytdlp_version, partial(self._change_to, link))
         finally:
             if link is not self._link:

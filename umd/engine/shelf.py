@@ -2,6 +2,7 @@
 
     engines/<version>/   a release: the packages `yt_dlp` and, where it wants another one, `yt_dlp_ejs`
     engines/current      which one a start begins with; written after the event log knows it
+    engines/checked      when the newest release was looked for
     engines/wanted       a wish: the service is to try this release, and to use it if it is sound
     engines/.lock        held by whoever installs, wishes or removes
     engines/.new-*, .old-*   what is being installed or removed
@@ -27,6 +28,7 @@ from typing import TypeVar
 
 import msgspec
 
+from umd.clock import Micros
 from umd.domain.engine import Release, due
 from umd.errors import EngineError
 
@@ -50,6 +52,12 @@ class Wish(msgspec.Struct, frozen=True):
 
     version: str
     id: str
+
+
+class Check(msgspec.Struct, frozen=True):
+    """What stands in `checked`."""
+
+    at: Micros
 
 
 class Shelf:
@@ -99,6 +107,16 @@ class Shelf:
         """This wish has its answer."""
         if self.wish == wish:
             (self.place / "wanted").unlink(missing_ok=True)
+
+    @property
+    def checked(self) -> Micros:
+        """When the newest release was last looked for; 0 for never."""
+        check = self._read("checked", Check)
+        return check.at if check else 0
+
+    def note_check(self, at: Micros) -> None:
+        """The newest release was looked for."""
+        self._write("checked", Check(at))
 
     @contextmanager
     def locked(self) -> Iterator[None]:
@@ -164,6 +182,11 @@ def version_in(folder: Path) -> str | None:
         found = _VERSION.search((folder / PACKAGE / "version.py").read_text("utf-8"))
         return found[1] if found else None
     return None
+
+
+def version_at(folder: str) -> str:
+    """The version of the release in a folder that is one; that of umd's own for an empty name."""
+    return (version_in(Path(folder)) if folder else None) or own_version()
 
 
 @cache

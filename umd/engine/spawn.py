@@ -11,7 +11,6 @@ import threading
 import time
 from collections.abc import AsyncIterator, Iterator
 from functools import cache, partial
-from pathlib import Path
 
 import msgspec
 
@@ -25,7 +24,7 @@ from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt, Ended
 from umd.engine.roster import Roster, make_place, needed, require, sweep
 from umd.engine.sandbox import Confinement
-from umd.engine.shelf import own_version, version_in
+from umd.engine.shelf import version_at
 from umd.engine.trial import Trial
 from umd.engine.worker import Order
 from umd.errors import EngineError, ReleaseChanged
@@ -114,6 +113,11 @@ class SpawnEngine:
         return frozenset({_version(self._config.release), *self._running_on.values()})
 
     @property
+    def release(self) -> str:
+        """The folder of the release for new attempts; empty for umd's own."""
+        return self._config.release
+
+    @property
     def alive(self) -> bool:
         """Whether an attempt can be started."""
         return self._running
@@ -184,7 +188,7 @@ class SpawnEngine:
 
 @cache
 def _version(release: str) -> str:
-    return (version_in(Path(release)) if release else None) or own_version()
+    return version_at(release)
 
 
 def _spawn(order: Order, ends: child.Ends) -> subprocess.Popen[bytes]:
