@@ -65,6 +65,7 @@ class Updater(Actor[None]):
         self._period = hours * HOUR
         self._own = own_version()
         self._judged = asyncio.Event()
+        self._complaint = ""
 
     def apply(self, _facts: Sequence[Fact]) -> None:
         """Follow the log, behind the projection."""
@@ -81,8 +82,9 @@ class Updater(Actor[None]):
                 await self._fulfil()
                 await self._update_when_due()
                 await self._tidy()
+                self._complaint = ""
             except (OSError, StorageFull) as error:
-                _log.warning("updater.failed", reason=str(error))
+                self._complain(str(error))
             await self._wait()
 
     @property
@@ -174,6 +176,12 @@ class Updater(Actor[None]):
 
     def _trial(self, version: str) -> AbstractAsyncContextManager[Trial]:
         return self._engine.trial(self._shelf.path(version))
+
+    def _complain(self, reason: str) -> None:
+        """Once: it is tried again every second."""
+        if reason != self._complaint:
+            self._complaint = reason
+            _log.warning("updater.failed", reason=reason)
 
     async def _wait(self) -> None:
         try:
