@@ -118,11 +118,10 @@ async def test_a_chosen_release_that_starts_no_more_gives_way_to_the_own_one(
         assert rig.engine.release == ""
 
 
-async def test_fresh_processes_import_the_release_that_is_in_use(
-    site: Site, sound: Path, tmp_path: Path
-) -> None:
+async def test_fresh_processes_import_the_release_that_is_in_use(site: Site, tmp_path: Path) -> None:
+    """It lies below the data directory, where a child sees nothing else than that."""
     async with Rig(site, tmp_path, "spawn") as rig:
-        await move(rig, sound)
+        await move(rig, releases.unpacked(tmp_path / "engines", NEW))
 
         assert rig.engine.versions == {NEW}
         assert (await rig.download("/media/small/a.mp4")).finished.fault is None

@@ -155,7 +155,7 @@ def bounds(config: EngineConfig, *writable: str) -> sandbox.Bounds:
     programs = [os.path.dirname(os.path.realpath(one)) for one in config.programs]
     return sandbox.Bounds(
         writable=(*writable, *config.writable),
-        readable=(config.scratch, *filter(None, [config.release, config.plugin_dir]), *programs),
+        readable=(config.scratch, *filter(None, [config.plugin_dir]), *programs),
         private=config.data_dir,
     )
 
