@@ -50,6 +50,10 @@ class ScriptedEngine:
         self.dies = False
 
     @property
+    def release(self) -> str:
+        return "" if self.ytdlp_version == OWN else self.ytdlp_version
+
+    @property
     def versions(self) -> frozenset[str]:
         return frozenset({self.ytdlp_version})
 
@@ -219,6 +223,24 @@ def test_a_crash_between_the_record_and_the_change_loses_neither(tmp_path: Path)
         assert len(second.events) == 1
         await second.stop()
         assert Life(tmp_path, second).engine.ytdlp_version == NEW
+
+    virtually(story)
+
+
+def test_a_choice_that_the_log_knows_nothing_of_is_not_kept(tmp_path: Path) -> None:
+    """As where the log was lost, or is an older one's backup."""
+
+    async def story() -> None:
+        put(tmp_path, NEW)
+        Shelf(tmp_path / "engines").choose(NEW)
+        life = Life(tmp_path)
+        assert life.engine.ytdlp_version == NEW
+        await life.start()
+        await asyncio.sleep(1)
+
+        assert (life.engine.ytdlp_version, life.events) == (OWN, [])
+        assert life.shelf.first() == ""
+        await life.stop()
 
     virtually(story)
 

@@ -35,6 +35,9 @@ class Movable(Protocol):
     def ytdlp_version(self) -> str: ...
 
     @property
+    def release(self) -> str: ...
+
+    @property
     def versions(self) -> frozenset[str]: ...
 
     def trial(self, folder: str) -> AbstractAsyncContextManager[Trial]: ...
@@ -94,6 +97,8 @@ class Updater(Actor[None]):
     async def _keep_to_the_log(self) -> None:
         """See to it that what is in use is what the log says, also to a start that could not know it yet."""
         running = self._engine.ytdlp_version
+        if self._releases.release.current is None and not self._engine.release:
+            return  # nobody has ever chosen one, and umd's own may be upgraded where it lies
         if running == self._due:
             if self._releases.release.current not in (None, running):  # this umd came with a newer one
                 await self._dispatcher.execute_engine(UseRelease(self._own, running))
@@ -171,8 +176,7 @@ class Updater(Actor[None]):
 
     async def _remember(self) -> None:
         """Let the next start begin with what is in use."""
-        if self._releases.release.current is not None:
-            await asyncio.to_thread(self._shelf.choose, self._due)
+        await asyncio.to_thread(self._shelf.choose, self._due)
 
     def _trial(self, version: str) -> AbstractAsyncContextManager[Trial]:
         return self._engine.trial(self._shelf.path(version))
