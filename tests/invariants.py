@@ -112,7 +112,7 @@ def check_disk(root: Path, jobs: Mapping[str, Job]) -> None:
 
 
 def _check_no_strangers(root: Path, known: set[str]) -> None:
-    service = {"log", "temp", "cookies"}
+    service = {"log", "temp", "cookies", "engines"}
     for folder, _, names in os.walk(root):
         relative = Path(folder).relative_to(root)
         if relative.parts and relative.parts[0] in service:

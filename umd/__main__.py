@@ -15,7 +15,7 @@ import urllib.request
 from collections.abc import Callable, Sequence
 
 from umd import __version__, settings
-from umd.cli import log, replay
+from umd.cli import engine, log, replay
 from umd.domain import access
 from umd.errors import LogError, LogLocked, SettingsError
 
@@ -104,6 +104,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     commands.choices["key"].add_argument("what", choices=["new"])
     log.add_to(commands)
     replay.add_to(commands)
+    engine.add_to(commands)
     return _run(parser.parse_args(arguments))
 
 

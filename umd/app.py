@@ -28,6 +28,7 @@ from umd.actors.space import Space
 from umd.actors.subjects import Subjects
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
+from umd.actors.updater import Updater
 from umd.api.checks import Checks, Parts
 from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
@@ -49,6 +50,7 @@ from umd.engine.errand import Errands
 from umd.engine.lister import EngineLister
 from umd.engine.notices import Happening, Notice
 from umd.engine.prober import EngineProber
+from umd.engine.shelf import Shelf
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
@@ -56,6 +58,7 @@ from umd.projections.archive import Archive
 from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
+from umd.projections.releases import Releases
 from umd.projections.statistics import Statistics
 from umd.settings import Settings
 from umd.storage import secret
@@ -160,13 +163,14 @@ class App:
         )
         self._jobs = Jobs()
         self._batches = Batches(self._jobs)
+        self._releases = Releases(self._jobs)
         self._archive = Archive(self._jobs)
         self._statistics = Statistics()
         self._files = Files()
         self._space = Space(settings, self._volume, self._files)
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
-        self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._clock)
+        self._dispatcher = Dispatcher(self._log, self._jobs, self._batches, self._releases, self._clock)
         stock = Stock(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
         self._cleanup = Cleanup(stock, self._space, Sweep(stock, settings.orphan_grace_sec))
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
@@ -215,6 +219,7 @@ class App:
             await self._log.start(
                 self._jobs.apply,
                 self._batches.apply,
+                self._releases.apply,
                 self._archive.apply,
                 self._files.apply,
                 self._statistics.apply,
@@ -382,20 +387,30 @@ class App:
             tools=self._tools,
             clock=self._clock,
             js_runtime=self._settings.js_runtime,
+            releases=self._releases,
         )
         return Checks(parts)
 
     def _start_actors(self) -> None:
+        updater = Updater(
+            self._dispatcher,
+            self._releases,
+            self._engine,
+            Shelf(engine_config.releases_folder(self._settings)),
+            self._clock,
+            self._settings.engine_update_hours,
+        )
         for follower in (
             self._admission.apply,
             self._crew.apply,
             self._batch_crew.apply,
             self._cleanup.apply,
             self._notifier.apply,
+            updater.apply,
         ):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew, self._batch_crew.stop]
-        for actor in (self._admission, self._cleanup, self._notifier):
+        for actor in (self._admission, self._cleanup, self._notifier, updater):
             self._keep(actor)
         self._batch_crew.start()
 

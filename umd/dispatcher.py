@@ -5,13 +5,15 @@ from typing import Protocol, TypeVar
 
 from umd.clock import Clock, Micros
 from umd.domain import batch as batch_rules
+from umd.domain import engine as engine_rules
 from umd.domain import job as job_rules
-from umd.domain.commands import AnyBatchCommand, AnyJobCommand, Command
+from umd.domain.commands import AnyBatchCommand, AnyEngineCommand, AnyJobCommand, Command
 from umd.domain.events import Event
 from umd.errors import Conflict, InvalidState
 from umd.log import EventLog
 from umd.projections.batches import BatchEntry, Batches
 from umd.projections.jobs import Entry, Jobs
+from umd.projections.releases import Releases
 
 CONFLICTS_MAX = 50
 
@@ -32,10 +34,11 @@ K = TypeVar("K", bound=_Known)
 class Dispatcher:
     """Executes commands. Nothing else appends to the log."""
 
-    def __init__(self, log: EventLog, jobs: Jobs, batches: Batches, clock: Clock) -> None:
+    def __init__(self, log: EventLog, jobs: Jobs, batches: Batches, releases: Releases, clock: Clock) -> None:
         self._log = log
         self._jobs = jobs
         self._batches = batches
+        self._releases = releases
         self._clock = clock
 
     async def execute(
@@ -70,6 +73,17 @@ class Dispatcher:
             None,
         )
         return self._batches.require(command.batch_id)
+
+    async def execute_engine(self, command: AnyEngineCommand, *, correlation: str = "") -> None:
+        """The same for the engine's command; `correlation` is that of the wish that led to it."""
+        await self._store(
+            engine_rules.STREAM,
+            command,
+            lambda: self._releases,
+            lambda known, _: engine_rules.decide((known or self._releases).release, command),
+            correlation,
+            None,
+        )
 
     async def _store(  # what one kind of stream has of its own, and what the caller knows
         self,

@@ -27,6 +27,7 @@
     ├── ExtractionFailed         a site does not tell what was asked; its code is that of a download
     ├── UpstreamTimeout          a site did not answer in time
     ├── EngineError              the worker processes cannot be started or have broken their protocol
+    │   └── ReleaseChanged       the attempt was recorded with a release of yt-dlp that is in use no more
     ├── Overloaded               a mailbox or another bounded queue is full
     ├── RestartsExhausted        an actor failed more often than its supervisor's budget allows
     └── SettingsError            the environment holds a value that umd cannot start with
@@ -217,6 +218,10 @@ class EngineError(UmdError):
 
     code = "worker_crashed"
     retryable = True
+
+
+class ReleaseChanged(EngineError):
+    """Another release of yt-dlp came into use between the record of an attempt and its start."""
 
 
 class Overloaded(UmdError):

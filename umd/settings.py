@@ -159,6 +159,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     worker_memory_bytes: Annotated[
         int, _number(256 * MIB, 2**46, "the most data that a process of a download may hold in memory")
     ] = 4 * GIB
+    engine_update_hours: Annotated[
+        int, _number(0, 8_760, "hours after which a newer yt-dlp is looked for and installed; 0 is never")
+    ] = 0
     ytdlp_plugin_dir: Annotated[str, Meta(description="a directory of yt-dlp plugins; empty loads none")] = ""
     cookie_key: Annotated[
         str,

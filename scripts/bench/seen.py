@@ -15,6 +15,7 @@ from umd.domain.options import DownloadRequest
 from umd.log.sqlite import SqliteLog
 from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
+from umd.projections.releases import Releases
 
 JOBS = 10_000
 AT_ONCE = 500
@@ -28,7 +29,7 @@ async def fill(folder: Path) -> None:
     jobs, clock = Jobs(), SystemClock()
     log = SqliteLog(folder / "log")
     await log.start(jobs.apply)
-    dispatcher = Dispatcher(log, jobs, Batches(jobs), clock)
+    dispatcher = Dispatcher(log, jobs, Batches(jobs), Releases(jobs), clock)
 
     async def one(number: int) -> None:
         job_id = clock.new_id()

@@ -7,7 +7,18 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from tests.actors.world import GOOD, Crash, Hang, Pause, Record, Step, World, Write, running
+from tests.actors.world import (
+    GOOD,
+    Crash,
+    Hang,
+    Pause,
+    Record,
+    ScriptedAttempt,
+    Step,
+    World,
+    Write,
+    running,
+)
 from tests.domain.builders import LIMITS, METADATA, NETWORK, PRIVATE
 from tests.virtual import run_virtual
 from umd.clock import SECOND, instant
@@ -15,7 +26,7 @@ from umd.domain import commands as c
 from umd.domain.events import Progress
 from umd.domain.job import FINAL, State
 from umd.engine.protocol import Assignment, Entered, Extracted, Finished, Said, Tick
-from umd.errors import EngineError
+from umd.errors import EngineError, ReleaseChanged
 from umd.settings import Settings
 
 URL = "https://example.com/a"
@@ -141,6 +152,29 @@ def test_an_engine_that_cannot_start_is_a_fault_of_the_attempt(tmp_path: Path) -
             assert job.error is not None
             assert job.error.code == "worker_crashed"
             assert job.attempt == 1 + LIMITS.retries
+
+    run_virtual(main())
+
+
+def test_an_attempt_whose_release_is_in_use_no_more_begins_again_and_uses_up_no_retry(tmp_path: Path) -> None:
+    def prepare(world: World) -> None:
+        run = world.engine.run
+
+        async def change(assignment: Assignment) -> ScriptedAttempt:
+            if not world.engine.started:
+                world.engine.started.append(assignment)
+                raise ReleaseChanged("yt-dlp 2 came into use in the place of 1.")
+            return await run(assignment)
+
+        world.engine.run = change  # type: ignore[method-assign]  # a port that changes
+
+    async def main() -> None:
+        limits = msgspec.structs.replace(LIMITS, retries=0)
+        async with running(tmp_path, prepare=prepare) as world:
+            job = await world.until(await world.submit(limits=limits), *FINAL)
+
+            assert (job.state, job.attempt) == (State.COMPLETED, 2)
+            assert [one.ytdlp_version for one in world.engine.started] == [world.engine.ytdlp_version] * 2
 
     run_virtual(main())
 

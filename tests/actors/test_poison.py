@@ -138,5 +138,6 @@ def checks(world: World) -> Checks:
         unasked,
         world.clock,
         "auto",
+        world.releases,
     )
     return Checks(parts)

@@ -46,6 +46,7 @@ from umd.projections.archive import Archive
 from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
+from umd.projections.releases import Releases
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
@@ -229,13 +230,14 @@ class World:
         self.log = log or MemoryLog()
         self.jobs = Jobs()
         self.batches = Batches(self.jobs)
+        self.releases = Releases(self.jobs)
         self.archive = Archive(self.jobs)
         self.files = Files()
         self.live = Live()
         self.engine = engine or ScriptedEngine()
         self.volume = RoomyVolume(root)
         self.cookies = CookieStore(root, Vault(()))
-        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
+        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.releases, self.clock)
         self.workshop = Workshop(
             self.dispatcher,
             self.jobs,
@@ -268,7 +270,8 @@ class World:
 
     async def start(self) -> None:
         self.volume.prepare()
-        await self.log.start(self.jobs.apply, self.batches.apply, self.archive.apply, self.files.apply)
+        folds = (self.jobs, self.batches, self.releases, self.archive, self.files)
+        await self.log.start(*(fold.apply for fold in folds))
         await self.recover()
         for follower in (
             self.admission.apply,

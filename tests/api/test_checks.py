@@ -24,6 +24,7 @@ class Engine:
     ytdlp_version = "2026.10.26"
     alive = True
     confinement = Confinement("netns")
+    release = ""
 
 
 @dataclass
@@ -48,6 +49,7 @@ class Clinic:
             self.tools,
             self.world.clock,
             "auto",
+            self.world.releases,
         )
         self.checks = Checks(parts)
 

@@ -30,6 +30,14 @@ def test_an_event_without_fields_is_still_json() -> None:
     assert msgspec.json.decode(data) == {"request_id": JOB_ID, "at": "2023-11-14T22:13:20.000Z"}
 
 
+def test_an_event_of_the_engine_belongs_to_no_request() -> None:
+    row = Record(8, "engine", 1, "event", "engine.updated", 1, AT, "", None, b'{"version":"1"}', b"")
+
+    data = frames.event(row).split(b"\n")[1].removeprefix(b"data: ")
+
+    assert msgspec.json.decode(data) == {"at": "2023-11-14T22:13:20.000Z", "version": "1"}
+
+
 @given(st.text())
 @example("a\r\nid: 9\r\n\r\nevent: x\rdata: y\n\n")
 @example("a\u2028b\u2029c\x85d\x0be\x0cf\0g\ufeff")

@@ -37,6 +37,7 @@ from umd.projections.archive import Archive
 from umd.projections.batches import Batches
 from umd.projections.files import Files
 from umd.projections.jobs import Entry, Jobs
+from umd.projections.releases import Releases
 from umd.projections.statistics import Statistics
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
@@ -94,6 +95,7 @@ class World:
         self.faults: list[BaseException] = []
         self.jobs = Jobs()
         self.batches = Batches(self.jobs)
+        self.releases = Releases(self.jobs)
         self.archive = Archive(self.jobs)
         self.files = Files()
         self.statistics = Statistics()
@@ -102,7 +104,7 @@ class World:
         self.volume = Volume(self.root)
         self.vault = Vault.of(self.settings.cookie_key)
         self.cookies = CookieStore(self.root, self.vault)
-        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.clock)
+        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.releases, self.clock)
         space = Space(self.settings, self.volume, self.files)
         self.admission = Admission(self.settings, self.clock, self.jobs, space, lambda _job_id, _ended: None)
         office = BatchOffice(
@@ -165,6 +167,7 @@ class World:
         await self.log.start(
             self.jobs.apply,
             self.batches.apply,
+            self.releases.apply,
             self.archive.apply,
             self.files.apply,
             self.statistics.apply,

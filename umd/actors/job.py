@@ -36,7 +36,15 @@ from umd.engine.protocol import (
     Tick,
     Told,
 )
-from umd.errors import EngineError, InvalidState, LogError, NotFound, StaleAttempt, StorageFull
+from umd.errors import (
+    EngineError,
+    InvalidState,
+    LogError,
+    NotFound,
+    ReleaseChanged,
+    StaleAttempt,
+    StorageFull,
+)
 from umd.live import Live
 from umd.projections.jobs import Entry, Jobs
 from umd.storage import volume
@@ -126,6 +134,8 @@ class JobActor(Actor[Stop]):
             raise
         except NotFound as missing:
             await self._fail(fault("cookies_not_found", str(missing)))
+        except ReleaseChanged as changed:
+            await settle(self._shop, self._shop.jobs.require(self._job_id), str(changed))
         except EngineError as error:
             await self._fail(fault("worker_crashed", str(error)))
         except OSError as error:
@@ -147,6 +157,7 @@ class JobActor(Actor[Stop]):
             str(folder),
             copy.netscape,
             hand_back=copy.hand_back,
+            ytdlp_version=entry.job.ytdlp_version or "",
         )
         attempt = await self._shop.engine.run(assignment)
         try:

@@ -15,6 +15,7 @@ from umd.log import EventLog, ballast
 from umd.log.ballast import Ballast
 from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
+from umd.projections.releases import Releases
 from umd.storage.volume import NO_SPACE, Volume
 
 FREE_BYTES_LOW = 512 * 2**20
@@ -38,6 +39,7 @@ class Parts:
     tools: Tools
     clock: Clock
     js_runtime: str
+    releases: Releases
 
 
 class Checks:
@@ -53,6 +55,7 @@ class Checks:
         self._tools = parts.tools
         self._clock = parts.clock
         self._js_runtime = parts.js_runtime
+        self._releases = parts.releases
         self._workers_lost_at: Micros | None = None
         self._encoders_missing: tuple[str, ...] | None = None
 
@@ -138,11 +141,16 @@ class Checks:
         return Check("healthy", "Downloads have one way out, the egress proxy.", details)
 
     async def _yt_dlp(self) -> Check:
-        version = self._engine.ytdlp_version
-        parts = await asyncio.to_thread(capabilities.ytdlp_parts, self._js_runtime)
+        version, release = self._engine.ytdlp_version, self._releases.release
+        parts = await asyncio.to_thread(capabilities.ytdlp_parts, self._js_runtime, self._engine.release)
         missing = [name for name, found in parts.items() if found is None]
         told = f"yt-dlp {version}" + (f" without {', '.join(missing)}" if missing else "")
-        return Check("healthy", f"{told}.", {"version": version, **parts})
+        details: Details = {"version": version, "previous": release.previous, **parts}
+        if release.failure:
+            details["update_failed"] = release.failure
+        if release.trouble:
+            return Check("degraded", f"{told}. An update was rolled back: {release.trouble}", details)
+        return Check("healthy", f"{told}.", details)
 
     async def _ffmpeg(self) -> Check:
         tools = self._tools

@@ -25,6 +25,7 @@ from umd.domain import batch as batch_rules
 from umd.domain.access import Caller
 from umd.domain.events import (
     AnyBatchEvent,
+    AnyEngineEvent,
     AnyJobEvent,
     BatchCancelled,
     BatchCompleted,
@@ -44,7 +45,7 @@ def _tags(events: Iterable[type]) -> frozenset[str]:
 
 FINAL_TYPES: Final = _tags((JobCompleted, JobFailed, JobCancelled))
 BATCH_FINAL_TYPES: Final = _tags((BatchCompleted, BatchFailed, BatchCancelled))
-KNOWN_TYPES: Final = _tags((*get_args(AnyJobEvent), *get_args(AnyBatchEvent))) | {
+KNOWN_TYPES: Final = _tags((*get_args(AnyJobEvent), *get_args(AnyBatchEvent), *get_args(AnyEngineEvent))) | {
     frames.PROGRESS,
     "snapshot",
     "reset",

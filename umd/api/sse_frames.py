@@ -26,8 +26,9 @@ _encode = msgspec.json.encode
 def event(record: Record) -> bytes:
     """A stored event without its secrets, with whose it is and when it happened in front of its fields."""
     kind, _, name = record.stream.partition("-")
-    whose = {"batch_id" if kind == "batch" else "request_id": name, "at": rfc3339(record.at)}
-    return _frame(record.type, _joined(_encode(whose), redaction.shown(record.data)), record.position)
+    whose = {"batch_id" if kind == "batch" else "request_id": name} if name else {}
+    front = _encode({**whose, "at": rfc3339(record.at)})
+    return _frame(record.type, _joined(front, redaction.shown(record.data)), record.position)
 
 
 def progress(job_id: str, tick: Progress) -> bytes:

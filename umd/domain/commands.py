@@ -1,4 +1,4 @@
-"""What can be asked of a job or of a batch: intents, of which `umd.domain.job` and `.batch` decide."""
+"""What can be asked of a job, a batch or the engine: intents, of which `umd.domain.job` and others decide."""
 
 import msgspec
 
@@ -284,5 +284,36 @@ DeliveryCommand = (
     | RequeueBatchDelivery
 )
 
-Command = AnyJobCommand | AnyBatchCommand
+
+class EngineCommand(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can be asked of the engine. `own` is the release of yt-dlp that this umd came with."""
+
+    own: str
+
+
+class UseRelease(EngineCommand, frozen=True, tag="UseRelease"):
+    """Let new attempts run on a release that has passed its self-test."""
+
+    version: str
+
+
+class RefuseRelease(EngineCommand, frozen=True, tag="RefuseRelease"):
+    """Note that a release was not taken. No `version`: none could be had."""
+
+    reason: str
+    version: str | None = None
+
+
+class RollBack(EngineCommand, frozen=True, tag="RollBack"):
+    """Give the current release up for another one that has passed its self-test."""
+
+    version: str
+    reason: str
+    judged: int = 0
+    faults: int = 0
+
+
+AnyEngineCommand = UseRelease | RefuseRelease | RollBack
+
+Command = AnyJobCommand | AnyBatchCommand | AnyEngineCommand
 """Every command of this release."""

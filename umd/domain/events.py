@@ -1,4 +1,4 @@
-"""The facts of a job's life and of a batch's, as they stand in the event log.
+"""The facts of a job's life, a batch's and the engine's, as they stand in the event log.
 
 Events are for ever: a new field has a default, no field changes its type or its meaning. What must
 change becomes a new version of the type, lifted on reading by `umd.log.codec`. The wire shows these very
@@ -419,5 +419,44 @@ AnyBatchEvent = (
     | WebhookRequeued
 )
 
-Event = AnyJobEvent | AnyBatchEvent
+
+class EngineEvent(msgspec.Struct, frozen=True, tag_field="type"):
+    """Anything that can happen to the release of yt-dlp that is in use."""
+
+
+class EngineUpdated(EngineEvent, frozen=True, tag="engine.updated"):
+    """New attempts run on release `version` from now on; it has passed its self-test.
+
+    `previous` ran before. `own` is the release that came with the umd of that time.
+    """
+
+    version: str
+    previous: str
+    own: str
+
+
+class EngineUpdateFailed(EngineEvent, frozen=True, tag="engine.update_failed"):
+    """A release was not taken, and nothing has changed. No `version`: none could be had."""
+
+    reason: str
+    version: str | None = None
+
+
+class EngineRolledBack(EngineEvent, frozen=True, tag="engine.rolled_back"):
+    """Release `failed` was given up: new attempts run on `version`.
+
+    `faults` of the `judged` downloads that ended on it failed in a way that a release is to blame for; both
+    are 0 where it did not start.
+    """
+
+    version: str
+    failed: str
+    reason: str
+    judged: int = 0
+    faults: int = 0
+
+
+AnyEngineEvent = EngineUpdated | EngineUpdateFailed | EngineRolledBack
+
+Event = AnyJobEvent | AnyBatchEvent | AnyEngineEvent
 """Every event of this release."""

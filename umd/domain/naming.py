@@ -28,7 +28,7 @@ VARIABLES = (
     "duration",
     "extractor",
 )
-RESERVED_FOLDERS = frozenset({"cookies", "log", "temp"})
+RESERVED_FOLDERS = frozenset({"cookies", "engines", "log", "temp"})
 """Folders below the storage root that belong to the service itself."""
 
 SEGMENTS_MAX = 8

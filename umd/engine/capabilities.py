@@ -3,7 +3,7 @@
 import shutil
 import subprocess
 import sys
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import distributions
 from pathlib import Path
 
 ENCODERS = ("aac", "libmp3lame", "libopus", "libvorbis", "flac")
@@ -30,23 +30,25 @@ def encoders_missing(ffmpeg: str) -> tuple[str, ...]:
     return tuple(name for name in ENCODERS if name not in known)
 
 
-def ytdlp_parts(js_runtime: str) -> dict[str, str | None]:
+def ytdlp_parts(js_runtime: str, release: str = "") -> dict[str, str | None]:
     """The optional parts of yt-dlp, by version; None for what is missing.
+
+    `release` is the folder of the release in use, which may have brought a part of its own.
 
     `impersonation` lets it pass for a browser, `challenge_solver` and `js_runtime` are for YouTube.
     """
     return {
-        "impersonation": _installed("curl_cffi"),
-        "challenge_solver": _installed("yt_dlp_ejs"),
+        "impersonation": installed("curl-cffi"),
+        "challenge_solver": (installed("yt-dlp-ejs", release) if release else None)
+        or installed("yt-dlp-ejs"),
         "js_runtime": _deno(js_runtime),
     }
 
 
-def _installed(distribution: str) -> str | None:
-    try:
-        return version(distribution)
-    except PackageNotFoundError:
-        return None
+def installed(distribution: str, folder: str | None = None) -> str | None:
+    """The version of a package that is installed here, or in a folder."""
+    found = next(iter(distributions(name=distribution, path=[folder] if folder else sys.path)), None)
+    return found.version if found else None
 
 
 def _deno(setting: str) -> str | None:

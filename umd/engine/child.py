@@ -92,6 +92,12 @@ def worker_environment(config: EngineConfig) -> dict[str, str]:
     return {**kept, "LANG": "C.UTF-8", "PYTHONPATH": path, MARK_VARIABLE: config.mark}
 
 
+def find_release(config: EngineConfig) -> None:
+    """Have `yt_dlp` imported from its release, in this process alone. Before anything imports it."""
+    if config.release:
+        sys.path.insert(0, config.release)
+
+
 def _end_with_the_service(life: int) -> None:
     os.set_inheritable(life, False)
     if hasattr(fcntl, "F_SETSIG"):

@@ -8,6 +8,7 @@ import msgspec
 
 from umd.engine.ffmpeg import Tools
 from umd.engine.sandbox import Level
+from umd.engine.shelf import Shelf
 from umd.settings import Settings
 
 MARK_VARIABLE = "UMD_ENGINE"
@@ -20,7 +21,8 @@ class EngineConfig(msgspec.Struct, frozen=True):
     `mark` is `<data directory>.<run>`, both as a few hexadecimal digits: a later run finds by it what this
     one left behind. (A process of an attempt's own adds the attempt.) `scratch` is a directory of the
     engine's own below `data_dir`. `sandbox` is the level that children are shut off at: as it is configured
-    the best one to try, and in a child what was found to work.
+    the best one to try, and in a child what was found to work. `release` is the folder that yt-dlp is
+    imported from; empty is the one that umd came with.
     """
 
     data_dir: str
@@ -35,6 +37,7 @@ class EngineConfig(msgspec.Struct, frozen=True):
     sponsorblock_api: str = "https://sponsor.ajay.app"
     sandbox: Level = "netns"
     sandbox_least: Level = "proxy"
+    release: str = ""
     writable: tuple[str, ...] = ()
     """Where a child may write besides its own folder: for tests, which measure what they cover."""
 
@@ -50,6 +53,11 @@ def scratch_folder(settings: Settings) -> Path:
     return settings.root / "temp" / "engine"
 
 
+def releases_folder(settings: Settings) -> Path:
+    """Where releases of yt-dlp lie besides the one that umd came with."""
+    return settings.root / "engines"
+
+
 def configure(settings: Settings, tools: Tools) -> EngineConfig:
     """The workers' configuration; each call begins another run."""
     plugin_dir = settings.ytdlp_plugin_dir
@@ -63,6 +71,7 @@ def configure(settings: Settings, tools: Tools) -> EngineConfig:
         filesize_max_bytes=settings.max_filesize_bytes,
         memory_max_bytes=settings.worker_memory_bytes,
         sandbox_least=settings.sandbox,
+        release=Shelf(releases_folder(settings)).first(),
         allow_reencode=settings.allow_reencode,
         sponsorblock_api=settings.sponsorblock_api,
     )

@@ -45,6 +45,12 @@ class Ready(Message, frozen=True, tag="ready"):
     confinement: Confinement
 
 
+class NotReady(Message, frozen=True, tag="not_ready"):
+    """The zygote cannot be warmed, and ends."""
+
+    reason: str
+
+
 class Forked(Message, frozen=True, tag="forked"):
     """The child lives."""
 
@@ -68,7 +74,7 @@ class Gone(Message, frozen=True, tag="gone"):
 
 
 ToZygote = Setup | Fork | Signal
-FromZygote = Ready | Forked | NotForked | Gone
+FromZygote = Ready | NotReady | Forked | NotForked | Gone
 
 _encode = msgspec.json.Encoder().encode
 _to_zygote = msgspec.json.Decoder(ToZygote)

@@ -108,6 +108,8 @@ class Link:
         self._control.setblocking(False)
         self._ready: asyncio.Future[control.Ready] = asyncio.get_running_loop().create_future()
         self._children: dict[int, ForkedChild] = {}
+        self._left = asyncio.Event()
+        """Set whenever a child has gone."""
         self._sending = asyncio.Lock()
 
     async def open(self) -> None:
@@ -150,6 +152,13 @@ class Link:
                     await self._writable()
                 except OSError as error:
                     raise LinkLost("The zygote is gone.") from error
+
+    async def retire(self) -> None:
+        """End the zygote when its last child has ended."""
+        while self._children:
+            self._left.clear()
+            await self._left.wait()
+        await self.close()
 
     async def close(self) -> None:
         """End the zygote, and with it all children of its own; complete on return, and may be repeated."""
@@ -197,14 +206,21 @@ class Link:
         match news:
             case control.Ready() as ready:
                 self._ready.set_result(ready)
+            case control.NotReady(reason):
+                self.alive = False
+                self._ready.set_exception(EngineError(reason))
             case control.Forked(number, pid):
                 self._forked(number, pid)
             case control.NotForked(number, reason):
-                self._children.pop(number).refuse(EngineError(f"No process can be made: {reason}"))
+                self._release(number).refuse(EngineError(f"No process can be made: {reason}"))
             case control.Gone(number, status, cpu_sec):
-                self._children.pop(number).end(Ended(status, cpu_sec))
+                self._release(number).end(Ended(status, cpu_sec))
             case None:
                 self._lose()
+
+    def _release(self, number: int) -> ForkedChild:
+        self._left.set()
+        return self._children.pop(number)
 
     def _forked(self, number: int, pid: int) -> None:
         started = self._children[number].started
@@ -226,6 +242,7 @@ class Link:
         asyncio.get_running_loop().remove_reader(self._control)
         self._control.close()
         children, self._children = self._children, {}
+        self._left.set()
         for one in children.values():
             one.outlive()
 

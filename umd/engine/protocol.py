@@ -39,7 +39,13 @@ class Probe(Task, frozen=True, tag="probe"):
     raw: bool = False
 
 
-AnyTask = Download | Listing | Probe
+class SelfTest(Task, frozen=True, tag="self_test"):
+    """Look whether the yt-dlp that is imported is this release, whole, and takes what umd asks of it."""
+
+    version: str
+
+
+AnyTask = Download | Listing | Probe | SelfTest
 
 
 class Assignment(msgspec.Struct, frozen=True):
@@ -47,6 +53,7 @@ class Assignment(msgspec.Struct, frozen=True):
 
     `cookies` is the attempt's own copy of a jar, in Netscape's format; it comes and goes in memory only.
     `hand_back` asks for `CookiesChanged` where the work ends well.
+    `ytdlp_version` is the release that the attempt was recorded with; empty takes whichever is in use.
     """
 
     job_id: str
@@ -57,6 +64,7 @@ class Assignment(msgspec.Struct, frozen=True):
     cookies: str = ""
     task: AnyTask = Download()
     hand_back: bool = False
+    ytdlp_version: str = ""
 
 
 class Report(msgspec.Struct, frozen=True, tag_field="is"):
@@ -227,7 +235,11 @@ class Attempt(Protocol):
 
 
 class Engine(Protocol):
-    """Starts attempts. `run` raises `EngineError` where no child can be had."""
+    """Starts attempts.
+
+    `run` raises `EngineError` where no child can be had, and `ReleaseChanged` where the release that the
+    attempt was recorded with is in use no more.
+    """
 
     @property
     def ytdlp_version(self) -> str: ...

@@ -5,10 +5,13 @@ import contextlib
 import itertools
 import platform
 from collections import deque
-from importlib.metadata import version
+from collections.abc import AsyncIterator
+from functools import partial
+
+import msgspec
 
 from umd.egress.proxy import Egress
-from umd.engine import child
+from umd.engine import child, selftest
 from umd.engine.config import EngineConfig
 from umd.engine.doorway import Doorway, allowance
 from umd.engine.inbox import open_inbox
@@ -18,8 +21,10 @@ from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt
 from umd.engine.roster import Roster, make_place, needed, require, sweep
 from umd.engine.sandbox import Confinement
+from umd.engine.shelf import own_version, version_at
 from umd.engine.spawn import SpawnEngine
-from umd.errors import EngineError, SettingsError
+from umd.engine.trial import Trial
+from umd.errors import EngineError, ReleaseChanged, SettingsError
 
 STARTS_MAX = 5
 STARTS_SEC = 60.0
@@ -39,7 +44,8 @@ def create(
 class ZygoteEngine:
     """Implements `umd.engine.protocol.Engine` with a zygote. Linux only.
 
-    A zygote that dies is replaced at once; children that run are not touched by that.
+    A zygote that dies is replaced at once; children that run are not touched by that. After an update of
+    yt-dlp a zygote of the new release takes what comes, and the old one ends with its last child.
     """
 
     mode = "fork"
@@ -51,6 +57,7 @@ class ZygoteEngine:
         self._roster = Roster(listener)
         self._numbers = itertools.count(1)
         self._link: Link | None = None
+        self._ending: dict[Link, asyncio.Task[None]] = {}
         self._opening = asyncio.Lock()
         self._reopening: asyncio.Task[None] | None = None
         self._starts: deque[float] = deque(maxlen=STARTS_MAX)
@@ -60,8 +67,18 @@ class ZygoteEngine:
 
     @property
     def ytdlp_version(self) -> str:
-        """The release that the zygote has loaded; before the start the one that is installed."""
-        return self._link.ytdlp_version if self._link and self._link.ytdlp_version else version("yt-dlp")
+        """The release that the zygote has loaded; before the start the one that umd came with."""
+        return self._link.ytdlp_version if self._link and self._link.ytdlp_version else own_version()
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The releases that attempts run on: the one for new attempts, and those whose last ones end."""
+        return frozenset({self.ytdlp_version, *(link.ytdlp_version for link in self._ending)})
+
+    @property
+    def release(self) -> str:
+        """The folder of the release for new attempts; empty for umd's own."""
+        return self._config.release
 
     @property
     def alive(self) -> bool:
@@ -93,20 +110,59 @@ class ZygoteEngine:
             if self._link is not None:
                 await self._link.close()
                 self._link = None
+        for link, retiring in list(self._ending.items()):
+            retiring.cancel()
+            await link.close()
 
     async def run(self, assignment: Assignment) -> Attempt:
         """Fork a child for the assignment, whose directory exists. Raises `EngineError`."""
         try:
-            return await self._fork(await self._warm_link(), assignment)
+            return await self._fork(await self._link_for(assignment), assignment, self._egress)
         except LinkLost:
-            return await self._fork(await self._warm_link(), assignment)
+            return await self._fork(await self._link_for(assignment), assignment, self._egress)
 
-    async def _fork(self, link: Link, assignment: Assignment) -> Attempt:
+    @contextlib.asynccontextmanager
+    async def trial(self, folder: str) -> AsyncIterator[Trial]:
+        """A second zygote, of the release in this folder, that has passed the self-test.
+
+        It ends with the block, unless it was adopted: then it is the one for new attempts. Raises
+        `EngineError` where the release does not start, or does not pass.
+        """
+        config = msgspec.structs.replace(self._config, release=folder)
+        link = await self._opened(config)
+        try:
+            await selftest.examine(partial(self._fork, link), config, version_at(folder))
+            yield Trial(link.ytdlp_version, partial(self._change_to, link))
+        finally:
+            if link is not self._link:
+                await link.close()
+
+    async def _change_to(self, link: Link) -> None:
+        async with self._opening:
+            if not self._running:
+                raise EngineError("The engine is not running.")
+            before, self._link, self._config = self._link, link, link.config
+        if before is not None:
+            task = self._ending[before] = asyncio.create_task(before.retire())
+            task.add_done_callback(lambda _: self._ending.pop(before))
+
+    async def _link_for(self, assignment: Assignment) -> Link:
+        """The zygote of the release that the attempt was recorded with. Raises `ReleaseChanged`."""
+        wanted = assignment.ytdlp_version
+        for link in self._ending:
+            if link.ytdlp_version == wanted and link.alive:
+                return link
+        link = await self._warm_link()
+        if wanted not in ("", link.ytdlp_version):
+            raise ReleaseChanged(f"yt-dlp {link.ytdlp_version} came into use in the place of {wanted}.")
+        return link
+
+    async def _fork(self, link: Link, assignment: Assignment, egress: Egress) -> Attempt:
         joint = Joint()
         inbox = await open_inbox(joint.reports, lambda reason: self._break(forked, reason))
         forked = ForkedChild(link, next(self._numbers), joint.life, inbox)
         limit = child.filesize_max_bytes(assignment, self._config)
-        doorway = Doorway(joint.handover, self._egress, allowance(assignment.options, limit))
+        doorway = Doorway(joint.handover, egress, allowance(assignment.options, limit))
         try:
             await link.fork(needed(assignment), forked, joint.ends)
         finally:
@@ -133,7 +189,17 @@ class ZygoteEngine:
         if len(self._starts) == STARTS_MAX and now - self._starts[0] < STARTS_SEC:
             raise EngineError(f"The zygote ended {STARTS_MAX} times within {STARTS_SEC:.0f} s.")
         self._starts.append(now)
-        link = Link(self._config, self._replace)
+        try:
+            return await self._opened(self._config)
+        except EngineError:
+            if not self._config.release:
+                raise
+        # Better umd's own release than none; whoever looks after the releases sees what happened.
+        self._config = msgspec.structs.replace(self._config, release="")
+        return await self._opened(self._config)
+
+    async def _opened(self, config: EngineConfig) -> Link:
+        link = Link(config, lambda: self._lost(link))
         try:
             await link.open()
         except EngineError as error:
@@ -153,10 +219,10 @@ class ZygoteEngine:
             await link.close()
             raise
 
-    def _replace(self) -> None:
-        """The zygote died. Its successor is made now, so that the next attempt need not wait for it."""
-        self._notice(Notice("zygote_lost", self._link.pid if self._link else None))
-        if self._running:
+    def _lost(self, link: Link) -> None:
+        """A zygote died. A successor is made now, so that the next attempt need not wait for it."""
+        self._notice(Notice("zygote_lost", link.pid))
+        if self._running and link is self._link:
             self._reopening = asyncio.create_task(self._reopen())
 
     async def _reopen(self) -> None:

@@ -9,13 +9,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from importlib.metadata import version
+from collections.abc import AsyncIterator, Iterator
+from functools import cache, partial
 
 import msgspec
 
 from umd.egress.proxy import Egress
-from umd.engine import child, leftovers
+from umd.engine import child, leftovers, selftest
 from umd.engine.config import EngineConfig
 from umd.engine.doorway import Doorway, allowance
 from umd.engine.inbox import open_inbox
@@ -24,8 +24,10 @@ from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt, Ended
 from umd.engine.roster import Roster, make_place, needed, require, sweep
 from umd.engine.sandbox import Confinement
+from umd.engine.shelf import version_at
+from umd.engine.trial import Trial
 from umd.engine.worker import Order
-from umd.errors import EngineError
+from umd.errors import EngineError, ReleaseChanged
 
 LOOK_SEC = 0.01
 PROBE_SEC_MAX = 30.0
@@ -96,13 +98,24 @@ class SpawnEngine:
         self._roster = Roster(listener)
         self._numbers = itertools.count(1)
         self._running = False
+        self._running_on: dict[int, str] = {}
         self.confinement: Confinement | None = None
         """What children are shut off by; None before the start."""
 
     @property
     def ytdlp_version(self) -> str:
-        """The release that is installed."""
-        return version("yt-dlp")
+        """The release that attempts are started with."""
+        return _version(self._config.release)
+
+    @property
+    def versions(self) -> frozenset[str]:
+        """The releases that attempts may be running on: which one an attempt has, it has in its memory."""
+        return frozenset({_version(self._config.release), *self._running_on.values()})
+
+    @property
+    def release(self) -> str:
+        """The folder of the release for new attempts; empty for umd's own."""
+        return self._config.release
 
     @property
     def alive(self) -> bool:
@@ -128,13 +141,29 @@ class SpawnEngine:
 
     async def run(self, assignment: Assignment) -> Attempt:
         """Start a process for the assignment, whose directory exists. Raises `EngineError`."""
+        wanted = assignment.ytdlp_version
+        if wanted not in ("", self.ytdlp_version):
+            raise ReleaseChanged(f"yt-dlp {self.ytdlp_version} came into use in the place of {wanted}.")
+        return await self._start(self._config, assignment, self._egress)
+
+    @contextlib.asynccontextmanager
+    async def trial(self, folder: str) -> AsyncIterator[Trial]:
+        """The release in this folder, when it has passed the self-test; `EngineError` says why it has not."""
+        config = msgspec.structs.replace(self._config, release=folder)
+        await selftest.examine(partial(self._start, config), config, _version(config.release))
+        yield Trial(_version(config.release), partial(self._change_to, config))
+
+    async def _change_to(self, config: EngineConfig) -> None:
+        self._config = config
+
+    async def _start(self, config: EngineConfig, assignment: Assignment, egress: Egress) -> Attempt:
         if not self._running or self.confinement is None:
             raise EngineError("The engine is not running.")
-        mark = f"{self._config.mark}.{next(self._numbers)}"
-        config = msgspec.structs.replace(self._config, mark=mark, sandbox=self.confinement.level)
+        mark = f"{config.mark}.{next(self._numbers)}"
+        own = msgspec.structs.replace(config, mark=mark, sandbox=self.confinement.level)
         joint = Joint()
         try:
-            process = await _spawned(Order(config, needed(assignment)), joint.ends)
+            process = await _spawned(Order(own, needed(assignment)), joint.ends)
         except BaseException as error:
             joint.close()
             if isinstance(error, OSError):
@@ -142,9 +171,11 @@ class SpawnEngine:
             raise
         finally:
             joint.close_ends()
-        spawned = SpawnedChild(process, joint.life, config.mark)
+        spawned = SpawnedChild(process, joint.life, mark)
         limit = child.filesize_max_bytes(assignment, config)
-        doorway = Doorway(joint.handover, self._egress, allowance(assignment.options, limit))
+        doorway = Doorway(joint.handover, egress, allowance(assignment.options, limit))
+        self._running_on[process.pid] = _version(config.release)
+        spawned.ended.add_done_callback(lambda _: self._running_on.pop(process.pid, None))
         inbox = await open_inbox(joint.reports, lambda reason: self._break(spawned, process.pid, reason))
         return self._roster.add(process.pid, spawned, inbox, doorway)
 
@@ -152,6 +183,11 @@ class SpawnEngine:
         """What a child says cannot be understood: it is broken, and is ended."""
         self._notice(Notice("child_broken", pid, reason))
         spawned.kill()
+
+
+@cache
+def _version(release: str) -> str:
+    return version_at(release)
 
 
 async def _spawned(order: Order, ends: child.Ends) -> subprocess.Popen[bytes]:

@@ -18,7 +18,16 @@ from umd.domain.events import Fault
 from umd.domain.faults import fault
 from umd.engine import child, faults, params
 from umd.engine.config import EngineConfig
-from umd.engine.protocol import Assignment, CookiesChanged, Download, Entered, Finished, Listing, Probe
+from umd.engine.protocol import (
+    Assignment,
+    CookiesChanged,
+    Download,
+    Entered,
+    Finished,
+    Listing,
+    Probe,
+    SelfTest,
+)
 from umd.engine.reports import Reporter
 
 DONE, FAILED, INTERRUPTED = 0, 1, 130
@@ -84,6 +93,8 @@ def _attempt(
                 return _list(assignment, items_max, reporter, make_loader)
             case Probe() as task:
                 return _probe(assignment, task, reporter, make_loader, limit)
+            case SelfTest(version):
+                return _test(config, version, make_loader)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # noqa: BLE001 - the worker's edge: extractors and plugins raise anything
@@ -146,6 +157,17 @@ def _hand_back(assignment: Assignment, loader: Any, reporter: Reporter) -> None:
         reporter.send(CookiesChanged(cookies))
 
 
+def _test(config: EngineConfig, version: str, make_loader: LoaderMaker) -> Finished:
+    # It imports yt-dlp, as the loader does.
+    try:
+        from umd.engine import soundness
+
+        soundness.check(config, version, make_loader())
+    except Exception as error:  # noqa: BLE001 - whatever it raises is what is wrong with the release
+        return Finished(fault("internal", f"{type(error).__name__}: {error}"))
+    return Finished()
+
+
 def _require_tools(plan: params.Plan, config: EngineConfig) -> None:
     if plan.needs_ffmpeg and not (config.tools.ffmpeg and config.tools.ffprobe):
         raise ToolMissing
@@ -191,6 +213,7 @@ def main() -> None:
     order = msgspec.json.decode(sys.stdin.buffer.read(), type=Order)
     ends = child.Ends(arguments.reports, arguments.life, arguments.handover)
     os.set_inheritable(ends.reports, False)
+    child.find_release(order.config)
     os._exit(work(order.assignment, order.config, ends, lambda: _new_loader(order.config)))
 
 

@@ -22,6 +22,7 @@ from umd.engine.config import EngineConfig
 from umd.engine.protocol import Assignment
 
 CRASHED = 70
+REASON_CHARACTERS_MAX = 500
 LAST_WORDS_SEC = 2.0
 """How long the end of killed children is waited for when the service is gone."""
 
@@ -227,9 +228,14 @@ def main() -> None:
     order, _ = control.receive_order(service)
     if not isinstance(order, control.Setup):
         return
+    child.find_release(order.config)
     confinement = sandbox.probe(order.config.sandbox)
-    with warmup.origin() as address:
-        loader = warmup.warm_loader(order.config, address)
+    try:
+        with warmup.origin() as address:
+            loader = warmup.warm_loader(order.config, address)
+    except Exception as error:
+        control.send(service, control.NotReady(f"{type(error).__name__}: {error}"[:REASON_CHARACTERS_MAX]))
+        raise
     _become_subreaper()
     if _threads() != 1:
         # A forked child has only the one thread, and the locks that others held stay locked in it.

@@ -26,6 +26,16 @@ def locked(path: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
+def holder(path: Path) -> int | None:
+    """The process that holds the lock, as far as one can tell without trying to take it."""
+    with suppress(OSError, ValueError):
+        pid = int(path.read_bytes())
+        with suppress(PermissionError):  # another user's, and so alive
+            os.kill(pid, 0)
+        return pid
+    return None
+
+
 def _take(descriptor: int, path: Path) -> None:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

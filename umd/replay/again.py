@@ -10,10 +10,11 @@ import msgspec
 
 from umd.clock import Micros
 from umd.domain import batch as batch_rules
+from umd.domain import engine as engine_rules
 from umd.domain import job as job_rules
 from umd.domain.batch import Batch
-from umd.domain.commands import Command, JobCommand
-from umd.domain.events import BatchQueued, DeliveryEvent, Event, JobEvent, JobQueued
+from umd.domain.commands import Command, EngineCommand, JobCommand
+from umd.domain.events import BatchQueued, DeliveryEvent, EngineEvent, Event, JobEvent, JobQueued
 from umd.domain.job import Job, State
 from umd.errors import Refused
 from umd.log import Fact, Record, Unknown
@@ -44,13 +45,16 @@ class Again:
         self.decided = Decided()
         self._jobs: dict[str, Job] = {}
         self._batches: dict[str, Batch] = {}
+        self._release = engine_rules.NOTHING_KNOWN
         self._due: dict[str, deque[Event]] = {}
         self._frozen: set[str] = set()
         self._served = Past()
 
     def differences(self, records: Iterable[Record]) -> Iterator[Difference]:
         for record in records:
-            if record.stream in self._frozen or not record.stream.startswith(("job-", "batch-")):
+            if record.stream in self._frozen or not record.stream.startswith(
+                ("job-", "batch-", engine_rules.STREAM)
+            ):
                 self.decided.unknown += 1
             elif record.kind == "command":
                 yield from self._command(record)
@@ -79,7 +83,7 @@ class Again:
     def _event(self, record: Record) -> Iterator[Difference]:
         event = EVENTS.decode(record)
         known = record.stream in self._jobs or record.stream in self._batches
-        begun = known or isinstance(event, JobQueued | BatchQueued)
+        begun = known or isinstance(event, JobQueued | BatchQueued | EngineEvent)
         if isinstance(event, Unknown) or not begun:  # what begins in any other way cannot be read
             self._freeze(record)
             return
@@ -96,11 +100,15 @@ class Again:
     def _decided(self, stream: str, command: Command, at: Micros) -> tuple[Event, ...]:
         if isinstance(command, JobCommand):
             return job_rules.decide(self._jobs.get(stream), command, at)
+        if isinstance(command, EngineCommand):
+            return engine_rules.decide(self._release, command)
         return batch_rules.decide(self._batches.get(stream), command)
 
     def _evolve(self, stream: str, event: Event, at: Micros) -> None:
         if isinstance(event, JobEvent) or (isinstance(event, DeliveryEvent) and stream in self._jobs):
             self._jobs[stream] = job_rules.evolve(self._jobs.get(stream), event, at)
+        elif isinstance(event, EngineEvent):
+            self._release = engine_rules.evolve(self._release, event)
         else:
             self._batches[stream] = batch_rules.evolve(self._batches.get(stream), event, at)
 
