@@ -2,7 +2,6 @@
 
 import argparse
 import sys
-from collections.abc import Iterator
 from typing import Any
 
 import msgspec
@@ -11,9 +10,11 @@ from umd.cli import places
 from umd.clock import Micros, rfc3339
 from umd.domain.job import Job, stream
 from umd.errors import LogError
-from umd.log import Record
+from umd.log.ledger import Ledger
 from umd.log.reader import Filter, LogReader, opened
 from umd.log.verify import verify
+from umd.projections.jobs import Jobs
+from umd.projections.models import Models
 from umd.replay import past
 from umd.replay.again import Again
 from umd.settings import Loaded
@@ -28,13 +29,23 @@ def replay(loaded: Loaded, arguments: argparse.Namespace) -> int:
         if arguments.verify:
             return _verify(reader)
         until = _until(reader, arguments)
+        if 0 < reader.floor >= until:
+            raise LogError(f"The log begins behind position {reader.floor}: what was before is pruned.")
         streams = () if arguments.job is None else (stream(arguments.job),)
+        jobs = _base(reader).jobs
         records = reader.rows(Filter(until=until, streams=streams))
         if arguments.steps:
-            for step in past.steps(records):
+            for step in past.steps(records, jobs):
                 places.line(_difference(step, base))
             return 0
-        return _states(reader, records, until, arguments.job, base)
+        return _states(reader, past.fold(records, jobs), until, arguments.job, base)
+
+
+def _base(reader: LogReader) -> Models:
+    """What was known where the log begins: nothing, unless its first rows are pruned."""
+    models = Models()
+    reader.begin(Ledger(), models)
+    return models
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -50,11 +61,10 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
 
 
-def _states(reader: LogReader, records: Iterator[Record], until: int, job_id: str | None, base: str) -> int:
+def _states(reader: LogReader, jobs: Jobs, until: int, job_id: str | None, base: str) -> int:
     last = reader.row(until)
     now = last.at if last else 0
-    jobs = past.fold(records)
-    entries = jobs.in_creation_order()
+    entries = [entry for entry in jobs.in_creation_order() if job_id in (None, entry.job.job_id)]
     for entry in entries:
         places.line({"kind": "job", **_shown(entry.job, now, base)})
     if job_id is not None and not entries:
@@ -65,7 +75,7 @@ def _states(reader: LogReader, records: Iterator[Record], until: int, job_id: st
 
 def _verify(reader: LogReader) -> int:
     report = verify(reader)
-    again = Again()
+    again = Again(_base(reader))
     differences = 0
     for difference in again.differences(reader.rows(Filter(until=report.position))):
         differences += 1

@@ -19,6 +19,8 @@ from umd.log.reader import Filter, LogReader, marked, opened
 from umd.log.sqlite import INSERT, ROW
 from umd.log.verify import Report, verify
 
+INSERT_HEAD: Final = "INSERT INTO snapshot (position, hash, code, parts, digest) VALUES (?, ?, ?, ?, ?)"
+INSERT_PART: Final = "INSERT INTO snapshot_part (position, part, section, data) VALUES (?, ?, ?, ?)"
 COPY: Final = "VACUUM INTO ?"
 BATCH_ROWS: Final = 1_000
 
@@ -95,19 +97,22 @@ def _good(directory: Path) -> _Own:
     with suppress(LogError), opened(directory) as reader:  # what was admitted before the damage is good
         with suppress(LogError):
             known = max(known, reader.head)
+        reader.begin(ledger)
         for page in reader.pages():
             ledger.admit(page)
     return _Own(directory, ledger, known)
 
 
 def _hold_same(own: _Own, backup: LogReader) -> None:
-    """Raise `LogError` where the two are of different logs."""
+    """Raise `LogError` where the two are of different logs, if they have a row in common."""
     position = min(own.ledger.head, backup.head)
-    if position == 0:
+    if position == 0 or position < backup.floor:
         return
     with opened(own.directory) as reader:
-        mine, other = reader.row(position), backup.row(position)
-    if mine is None or other is None or mine.hash != other.hash:
+        if position < reader.floor:
+            return
+        mine, other = reader.hash_at(position), backup.hash_at(position)
+    if mine is None or mine != other:
         raise LogError(f"The backup is of another log: row {position} is another one there.")
 
 
@@ -125,13 +130,31 @@ def _rebuild(draft: Path, own: _Own, backup: LogReader) -> Ledger:
         mine = None
         with suppress(LogError):
             mine = held.enter_context(opened(own.directory))
-        if mine:
+        if mine and own.ledger.head >= max(backup.floor, 1):
+            _begin(connection, ledger, mine)
             _take(connection, ledger, mine.pages(Filter(until=own.ledger.head), BATCH_ROWS))
+        else:
+            _begin(connection, ledger, backup)
         _take(connection, ledger, backup.pages(Filter(after=ledger.head), BATCH_ROWS))
         if mine:
             with suppress(LogCorrupt):
                 _take(connection, ledger, mine.pages(Filter(after=ledger.head), BATCH_ROWS))
     return ledger
+
+
+def _begin(connection: sqlite3.Connection, ledger: Ledger, source: LogReader) -> None:
+    """Let the new log begin where this one does, with what stands for its pruned rows."""
+    base = source.base()
+    if base is None:
+        return
+    head, parts = base
+    source.begin(ledger)
+    rows = [(head.position, number, part.section, part.data) for number, part in enumerate(parts)]
+    connection.execute("BEGIN")
+    connection.executemany(INSERT_PART, rows)
+    connection.execute(INSERT_HEAD, msgspec.structs.astuple(head))
+    connection.execute("UPDATE floor SET position = ?", (head.position,))
+    connection.execute("COMMIT")
 
 
 def _take(connection: sqlite3.Connection, ledger: Ledger, pages: Iterable[list[Record]]) -> None:

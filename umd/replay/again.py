@@ -8,13 +8,12 @@ import msgspec
 from umd.clock import Micros
 from umd.domain import batch as batch_rules
 from umd.domain import job as job_rules
-from umd.domain.batch import Batch
 from umd.domain.commands import Command, JobCommand
 from umd.domain.events import BatchQueued, Event, JobEvent, JobQueued
-from umd.domain.job import Job
 from umd.errors import Refused
 from umd.log import Record, Unknown
 from umd.log.codec import EVENTS, decode_command
+from umd.projections.models import Models
 
 
 class Difference(msgspec.Struct, frozen=True):
@@ -34,12 +33,17 @@ class Decided(msgspec.Struct):
 
 
 class Again:
-    """Goes through a log from its beginning, and yields every difference."""
+    """Goes through a log from its beginning, and yields every difference.
 
-    def __init__(self) -> None:
+    Where the first rows are pruned, `base` is what they came to.
+    """
+
+    def __init__(self, base: Models | None = None) -> None:
+        base = base or Models()
+        jobs, batches = base.jobs.in_creation_order(), base.batches.in_creation_order()
         self.decided = Decided()
-        self._jobs: dict[str, Job] = {}
-        self._batches: dict[str, Batch] = {}
+        self._jobs = {job_rules.stream(entry.job.job_id): entry.job for entry in jobs}
+        self._batches = {batch_rules.stream(entry.batch.batch_id): entry.batch for entry in batches}
         self._due: dict[str, deque[Event]] = {}
         self._frozen: set[str] = set()
 

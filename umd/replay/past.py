@@ -32,17 +32,17 @@ async def job_at(log: EventLog, job_id: str, position: int) -> Entry | None:
     return jobs.get(job_id)
 
 
-def fold(records: Iterable[Record]) -> Jobs:
-    """Every job as these rows, a log from its beginning, leave it."""
-    jobs = Jobs()
+def fold(records: Iterable[Record], jobs: Jobs | None = None) -> Jobs:
+    """Every job as these rows, a log's from its beginning, leave it; `jobs` are those of pruned rows."""
+    jobs = jobs or Jobs()
     for page in _pages(records):
         jobs.apply(facts(page))
     return jobs
 
 
-def steps(records: Iterable[Record]) -> Iterator[Step]:
+def steps(records: Iterable[Record], jobs: Jobs | None = None) -> Iterator[Step]:
     """Event by event, what became of the jobs."""
-    jobs = Jobs()
+    jobs = jobs or Jobs()
     for fact in (fact for page in _pages(records) for fact in facts(page)):
         job_id = fact.record.stream.removeprefix("job-")
         before = jobs.get(job_id)
