@@ -96,7 +96,9 @@ async def show(request: web.Request) -> web.Response:
 async def _past(request: web.Request, context: Context, job_id: str, at: int) -> web.Response:
     if at > context.log.head:
         raise HttpRefusal("invalid_query", f"at: The log ends at position {context.log.head}.")
-    entry = await job_at(context.log, job_id, at)
+    if at <= context.log.floor:
+        raise HttpRefusal("invalid_query", f"at: The log begins behind position {context.log.floor}.")
+    entry = await _entry_at(context, job_id, at)
     rows = await context.log.read(at - 1, 1)
     if entry is None or not rows:
         raise NotFound("job", job_id)
@@ -104,6 +106,15 @@ async def _past(request: web.Request, context: Context, job_id: str, at: int) ->
     return answers.answer(
         views.show_past(entry.job, rows[0].at, base, views.file_url(context, entry.job, base))
     )
+
+
+async def _entry_at(context: Context, job_id: str, at: int) -> Entry | None:
+    now = context.jobs.require(job_id)
+    if now.position <= at:
+        return now
+    if now.created_position <= context.log.floor:
+        raise HttpRefusal("invalid_query", f"at: The first rows of job {job_id} are pruned.")
+    return await job_at(context.log, job_id, at)
 
 
 async def history(request: web.Request) -> web.Response:
