@@ -26,6 +26,7 @@ from umd.actors.recovery import recover
 from umd.actors.space import Space
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
+from umd.actors.upkeep import Upkeep
 from umd.api.checks import Checks, Parts
 from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
@@ -50,11 +51,7 @@ from umd.engine.prober import EngineProber
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
-from umd.projections.archive import Archive
-from umd.projections.batches import Batches
-from umd.projections.files import Files
-from umd.projections.jobs import Jobs
-from umd.projections.statistics import Statistics
+from umd.projections.models import Models
 from umd.settings import Settings
 from umd.storage import secret
 from umd.storage.cookies import CookieStore
@@ -155,11 +152,13 @@ class App:
             reserve_bytes=settings.log_reserve_bytes,
             on_commit=self._counts.note,
         )
-        self._jobs = Jobs()
-        self._batches = Batches(self._jobs)
-        self._archive = Archive(self._jobs)
-        self._statistics = Statistics()
-        self._files = Files()
+        self._models = Models()
+        self._jobs = self._models.jobs
+        self._batches = self._models.batches
+        self._archive = self._models.archive
+        self._statistics = self._models.statistics
+        self._files = self._models.files
+        self._upkeep = Upkeep(self._log, self._clock, settings.log_retention_days)
         self._space = Space(settings, self._volume, self._files)
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
@@ -207,13 +206,8 @@ class App:
         warming = asyncio.create_task(self._warm_engine())
         try:
             self._stops.append(self._log.stop)
-            await self._log.start(
-                self._jobs.apply,
-                self._batches.apply,
-                self._archive.apply,
-                self._files.apply,
-                self._statistics.apply,
-            )
+            await self._log.start(models=self._models)
+            self._stops.insert(1, self._upkeep.put_by_last)  # when all others have stopped
         finally:
             await warming
         await asyncio.to_thread(self._cookies.prepare)
@@ -390,7 +384,7 @@ class App:
         ):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew, self._batch_crew.stop]
-        for actor in (self._admission, self._cleanup, notifier):
+        for actor in (self._admission, self._cleanup, notifier, self._upkeep):
             self._keep(actor)
         self._batch_crew.start()
 
@@ -421,6 +415,8 @@ class App:
             worker_events=get_args(Happening),
             restarts={"root": self._root.restarts, "jobs": self._workers.restarts},
             cleanup_overdue_sec=self._cleanup.overdue_sec,
+            snapshot_position=self._log.snapshot_at,
+            log_bytes={"database": self._log.database_bytes, "wal": self._log.wal_bytes},
         )
 
     def _note_engine(self, notice: Notice) -> None:

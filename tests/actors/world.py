@@ -41,10 +41,8 @@ from umd.engine.protocol import (
 )
 from umd.live import Live
 from umd.log.memory import MemoryLog
-from umd.projections.archive import Archive
-from umd.projections.batches import Batches
-from umd.projections.files import Files
-from umd.projections.jobs import Entry, Jobs
+from umd.projections.jobs import Entry
+from umd.projections.models import Models
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
@@ -223,10 +221,11 @@ class World:
         self.settings = settings or Settings()
         self.clock = clock or VirtualClock()
         self.log = log or MemoryLog()
-        self.jobs = Jobs()
-        self.batches = Batches(self.jobs)
-        self.archive = Archive(self.jobs)
-        self.files = Files()
+        self.models = Models()
+        self.jobs = self.models.jobs
+        self.batches = self.models.batches
+        self.archive = self.models.archive
+        self.files = self.models.files
         self.live = Live()
         self.engine = engine or ScriptedEngine()
         self.volume = RoomyVolume(root)
@@ -265,7 +264,7 @@ class World:
 
     async def start(self) -> None:
         self.volume.prepare()
-        await self.log.start(self.jobs.apply, self.batches.apply, self.archive.apply, self.files.apply)
+        await self.log.start(models=self.models)
         await self.recover()
         for follower in (
             self.admission.apply,

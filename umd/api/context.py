@@ -53,6 +53,8 @@ class Vitals(msgspec.Struct, frozen=True):
     sandbox_level: str | None
     restarts: Mapping[str, int]
     cleanup_overdue_sec: float
+    snapshot_position: int = 0
+    log_bytes: Mapping[str, int] = {}
 
 
 class Readiness:
