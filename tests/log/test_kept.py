@@ -159,14 +159,21 @@ async def test_without_the_newest_snapshot_the_base_is_taken_up(world: World) ->
     assert_same(models, folded(RECORDS))
 
 
-async def test_the_floor_cuts_no_append_and_stays_below_what_is_young(world: World) -> None:
+async def test_the_floor_stays_below_what_is_young(world: World) -> None:
     log = await pruned(world)
 
-    [first] = await log.read(0, 1)
-    assert first.kind == "command"
     assert all(record.at < OLD for record in RECORDS[: log.floor])
-    assert log.floor >= max(row.position for row in RECORDS if row.at < OLD) - 2_500
-    assert RECORDS[log.floor].at >= OLD or log.floor == CUT - 1
+    assert RECORDS[log.floor].at >= OLD
+
+
+async def test_the_floor_cuts_no_append_and_stays_below_the_snapshot(world: World) -> None:
+    log = await half(world)
+
+    assert await log.raise_floor(RECORDS[-1].at + 1)
+
+    [first] = await log.read(0, 1)
+    assert (first.kind, first.position) == ("command", log.floor + 1)
+    assert CUT - 10 < log.floor < CUT == log.snapshot_at
 
 
 async def test_the_floor_rises_again_from_where_it_is(world: World) -> None:
