@@ -6,14 +6,12 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
 from umd.errors import LogCorrupt, LogError
 from umd.log import Record, lock, mark
 from umd.log.database import PRAGMAS, migrations
-from umd.log.failures import UNREADABLE, unreadable
 from umd.log.ledger import Ledger
 from umd.log.reader import Filter, LogReader, marked, opened
 from umd.log.sqlite import INSERT, ROW
@@ -21,7 +19,6 @@ from umd.log.verify import Report, verify
 
 INSERT_HEAD: Final = "INSERT INTO snapshot (position, hash, code, parts, digest) VALUES (?, ?, ?, ?, ?)"
 INSERT_PART: Final = "INSERT INTO snapshot_part (position, part, section, data) VALUES (?, ?, ?, ?)"
-COPY: Final = "VACUUM INTO ?"
 BATCH_ROWS: Final = 1_000
 
 
@@ -38,14 +35,15 @@ class Repair(msgspec.Struct, frozen=True):
 def back_up(place: Path, target: Path) -> Report:
     """Copy the log as it is at this moment into a new file, which is verified before it gets its name.
 
-    A running service goes on: the copy is one read. Raises `LogError` where the target exists or cannot be
+    A running service goes on, and hardly feels it. Raises `LogError` where the target exists or cannot be
     written, and `LogCorrupt` where the copy is not whole.
     """
     if target.exists():
         raise LogError(f"{target} exists already.")
     with _unfinished(target) as draft:
         had, _ = marked(place) or (0, b"")
-        _copy(place / "log.sqlite3" if place.is_dir() else place, draft)
+        with opened(place) as source:
+            _copy(source, draft)
         with opened(draft) as copy:
             report = verify(copy)
         if report.position < had:
@@ -122,11 +120,7 @@ def _rebuild(draft: Path, own: _Own, backup: LogReader) -> Ledger:
     Where the backup reaches beyond the damage, the log's own rows behind it fit the chain again.
     """
     ledger = Ledger()
-    with closing(sqlite3.connect(draft, isolation_level=None)) as connection, ExitStack() as held:
-        connection.executescript(PRAGMAS)
-        for script in migrations():
-            connection.executescript(script)
-        connection.execute(f"PRAGMA user_version = {len(migrations())}")
+    with _made(draft) as connection, ExitStack() as held:
         mine = None
         with suppress(LogError):
             mine = held.enter_context(opened(own.directory))
@@ -180,15 +174,37 @@ def _put_aside(directory: Path) -> Path:
     return aside
 
 
-def _copy(database: Path, target: Path) -> None:
-    try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(database.absolute()))}?mode=ro", uri=True, isolation_level=None)
-        ) as connection:
-            connection.execute("PRAGMA busy_timeout = 5000")
-            connection.execute(COPY, (str(target),))
-    except UNREADABLE as error:
-        raise unreadable(error, 1) from error
+def _copy(source: LogReader, draft: Path) -> None:
+    """Copy row by row, through the same checks as a start, in short reads and short writes.
+
+    One long read would hold back the writer's checkpoints, and then it had to make up for them all at once;
+    one long write, of which the volume takes in all at its end, would let its next commit wait.
+    """
+    head = source.head
+    while True:
+        try:
+            with _made(draft) as connection:
+                ledger = Ledger()
+                _begin(connection, ledger, source)
+                _take(connection, ledger, source.pages(Filter(after=ledger.head, until=head), BATCH_ROWS))
+                connection.execute("PRAGMA journal_mode = DELETE")  # a backup is one file
+        except LogCorrupt:
+            if not source.look_for_floor():  # a service has pruned meanwhile
+                raise
+            draft.unlink()
+        else:
+            return
+
+
+@contextmanager
+def _made(draft: Path) -> Iterator[sqlite3.Connection]:
+    """A new and empty log."""
+    with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+        connection.executescript(PRAGMAS)
+        for script in migrations():
+            connection.executescript(script)
+        connection.execute(f"PRAGMA user_version = {len(migrations())}")
+        yield connection
 
 
 @contextmanager
