@@ -8,6 +8,8 @@ import aiohttp
 import pytest
 import structlog
 
+from tests.log.worlds import SqliteWorld
+from tests.random_histories import History
 from umd import __main__ as command_line
 from umd import settings
 from umd.actors.cleanup import Cleanup
@@ -172,6 +174,37 @@ async def test_a_full_volume_refuses_changes_and_recovers_unaided(tmp_path: Path
         async with asyncio.timeout(20):
             await app._jobs.when(job_id, lambda job: job.state in FINAL)
     await app.stop()
+
+
+async def test_what_was_pruned_is_answered_before_and_after_a_restart(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umd.actors.upkeep.LAST_SNAPSHOT_ROWS", 1)
+    history = History(1).ended(20)
+    SqliteWorld(tmp_path / "log").seed(history.records)
+    job_id = next(iter(history.jobs))
+    answers = []
+
+    for life in range(3):
+        app = App(here(tmp_path, engine_mode="spawn", log_retention_days=1))
+        with structlog.testing.capture_logs() as logged:
+            await app.start()
+        async with asyncio.timeout(20):
+            while not app._log.floor:  # noqa: ASYNC110  # the upkeep's work has no other sign
+                await asyncio.sleep(0.01)
+        status, answer = await ask(app, "GET", f"download/{job_id}")
+        assert status == 200
+        answers.append(
+            {name: answer[name] for name in ("status", "attempt", "completed_at", "files_deleted_at")}
+        )
+        status, log = await ask(app, "GET", "log")
+        taken_up = [line for line in logged if line["event"] == "log.snapshot_taken_up"]
+        await app.stop()
+
+        assert (status, log["floor"]) == (200, app._log.floor)
+        assert len(taken_up) == min(life, 1)
+    assert answers[0]["status"] == "completed"
+    assert answers[0] == answers[1] == answers[2]
 
 
 async def submit(app: App) -> str:

@@ -29,6 +29,7 @@ from umd.actors.subjects import Subjects
 from umd.actors.supervisor import Supervisor
 from umd.actors.sweep import Stock, Sweep
 from umd.actors.updater import Updater
+from umd.actors.upkeep import Upkeep
 from umd.api.checks import Checks, Parts
 from umd.api.context import Context, Readiness, Vitals
 from umd.api.gate import Gate
@@ -54,12 +55,7 @@ from umd.engine.shelf import Shelf
 from umd.errors import LogCorrupt, LogLocked, SettingsError, UmdError
 from umd.live import Live
 from umd.log.sqlite import SqliteLog
-from umd.projections.archive import Archive
-from umd.projections.batches import Batches
-from umd.projections.files import Files
-from umd.projections.jobs import Jobs
-from umd.projections.releases import Releases
-from umd.projections.statistics import Statistics
+from umd.projections.models import Models
 from umd.settings import Settings
 from umd.storage import secret
 from umd.storage.cookies import CookieStore
@@ -161,12 +157,14 @@ class App:
             reserve_bytes=settings.log_reserve_bytes,
             on_commit=self._counts.note,
         )
-        self._jobs = Jobs()
-        self._batches = Batches(self._jobs)
-        self._releases = Releases(self._jobs)
-        self._archive = Archive(self._jobs)
-        self._statistics = Statistics()
-        self._files = Files()
+        self._models = Models()
+        self._jobs = self._models.jobs
+        self._batches = self._models.batches
+        self._releases = self._models.releases
+        self._archive = self._models.archive
+        self._statistics = self._models.statistics
+        self._files = self._models.files
+        self._upkeep = Upkeep(self._log, self._clock, settings.log_retention_days)
         self._space = Space(settings, self._volume, self._files)
         self._live = Live()
         self._readiness = Readiness(self._clock.now())
@@ -216,14 +214,8 @@ class App:
         warming = asyncio.create_task(self._warm_engine())
         try:
             self._stops.append(self._log.stop)
-            await self._log.start(
-                self._jobs.apply,
-                self._batches.apply,
-                self._releases.apply,
-                self._archive.apply,
-                self._files.apply,
-                self._statistics.apply,
-            )
+            await self._log.start(models=self._models)
+            self._stops.insert(1, self._upkeep.put_by_last)  # when all others have stopped
         finally:
             await warming
         await asyncio.to_thread(self._cookies.prepare)
@@ -410,7 +402,7 @@ class App:
         ):
             self._log.follow(follower)
         self._stops += [self._root.stop, self._stop_crew, self._batch_crew.stop]
-        for actor in (self._admission, self._cleanup, self._notifier, updater):
+        for actor in (self._admission, self._cleanup, self._notifier, updater, self._upkeep):
             self._keep(actor)
         self._batch_crew.start()
 
@@ -443,6 +435,8 @@ class App:
             cleanup_overdue_sec=self._cleanup.overdue_sec,
             webhooks_pending=self._notifier.pending,
             webhooks_in_flight=self._notifier.in_flight,
+            snapshot_position=self._log.snapshot_at,
+            log_bytes={"database": self._log.database_bytes, "wal": self._log.wal_bytes},
         )
 
     def _note_engine(self, notice: Notice) -> None:

@@ -136,6 +136,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     log_reserve_bytes: Annotated[
         int, _number(0, 10 * GIB, "bytes that the event log keeps free for itself on a full volume; 0: none")
     ] = 16 * MIB
+    log_retention_days: Annotated[
+        int, _number(0, 36_500, "days after which rows of the event log are pruned; 0 keeps them for ever")
+    ] = 0
     allow_reencode: Annotated[
         bool, Meta(description="encode a video whose codecs do not fit into the wanted container")
     ] = True

@@ -3,7 +3,7 @@
 The first table: appends of a command and its event (two rows), in a closed loop, each appender on a stream of
 its own, against raw sqlite3 that commits one row after the other. Rounds of the two alternate on the same
 volume, and each figure is a median. The second: how long a start on a long log takes, a verify
-of it, and an append meanwhile. Ratios are what counts;
+of it, and an append meanwhile, and during each kind of upkeep. Ratios are what counts;
 absolute figures are the machine's.
 """
 
@@ -17,28 +17,33 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import closing
+from functools import partial
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
-import msgspec
-from msgspec.structs import astuple, replace
+from msgspec.structs import astuple
 
+from umd.actors.upkeep import REST_SEC
 from umd.clock import instant
 from umd.domain import commands as c
 from umd.domain import events as e
 from umd.domain.options import DownloadRequest
-from umd.log import Fact, Unknown, database
+from umd.log import database
 from umd.log.codec import entries
 from umd.log.ledger import Draft, Ledger
 from umd.log.reader import opened
 from umd.log.sqlite import INSERT, ROW, VERIFIED_AT_START_ROWS, SqliteLog
 from umd.log.verify import verify
+from umd.projections.models import Models
 
 APPENDERS = (1, 10, 100, 1_000)
 AT = 1_790_000_000_000_000
 BATCH_ROWS = 5_000
+BESIDE_SEC = 2.0
+REPEATED_SEC = 10.0
 LINE = "{:>9} {:>10} {:>9} {:>9} {:>12} {:>14}"
 
 
@@ -132,71 +137,148 @@ def commit_rows(path: Path, seconds: float) -> float:
 
 
 def report_start(directory: Path, rows: int, rounds: int) -> None:
+    """How long a start takes: wall and processor time, for a busy machine lengthens the first."""
     payload = asyncio.run(generate(directory, rows))
     size = (directory / "log.sqlite3").stat().st_size
     print(f"\nstart on {rows:,} rows, payload {payload / rows:.0f} B in the mean, {size / 2**20:.0f} MiB")
-    for verified in (VERIFIED_AT_START_ROWS, rows):
-        for name, follower in (("no follower", None), ("folded into frozen states", Fold)):
-            times = [asyncio.run(start(directory, follower, verified)) for _ in range(rounds)]
-            median = statistics.median(times)
-            print(
-                f"  {min(verified, rows):>9,} verified, {name:<26} {median:5.2f} s "
-                f"({rows / median:,.0f} rows/s), worst {max(times):.2f} s",
-                flush=True,
-            )
+    report_starts(directory, rounds, f"all {rows:,} verified, nothing folded", None, rows)
+    report_starts(directory, rounds, "nothing folded", None)
+    report_starts(directory, rounds, "read models, no snapshot", Models)
+    took, bytes_ = asyncio.run(put_by(directory))
+    report_starts(directory, rounds, "read models, with a snapshot", Models)
+    print(f"  the snapshot: {took:.2f} s to take, {bytes_ / 2**20:.1f} MiB")
+
+
+def report_starts(
+    directory: Path,
+    rounds: int,
+    name: str,
+    models: Callable[[], Models] | None,
+    verified: int = VERIFIED_AT_START_ROWS,
+) -> None:
+    times = [asyncio.run(start(directory, models, verified)) for _ in range(rounds)]
+    wall, cpu = (statistics.median(kind) for kind in zip(*times, strict=True))
+    best_wall, best_cpu = (min(kind) for kind in zip(*times, strict=True))
+    print(
+        f"  {name:<36} {wall:6.2f} s, of the processor {cpu:5.2f} s "
+        f"(best {best_wall:5.2f} s, {best_cpu:5.2f} s)",
+        flush=True,
+    )
+
+
+async def start(directory: Path, models: Callable[[], Models] | None, verified: int) -> tuple[float, float]:
+    gc.collect()
+    log = SqliteLog(directory, verified_at_start_rows=verified)
+    wall, cpu = time.perf_counter(), time.process_time()
+    await log.start(models=models() if models else None)
+    took = time.perf_counter() - wall, time.process_time() - cpu
+    await log.stop()
+    return took
+
+
+async def put_by(directory: Path) -> tuple[float, int]:
+    """Take a snapshot; how long it takes and how large it is."""
+    log = SqliteLog(directory)
+    await log.start(models=Models())
+    begin = time.perf_counter()
+    await log.put_by()
+    took = time.perf_counter() - begin
+    await log.stop()
+    with closing(sqlite3.connect(directory / "log.sqlite3")) as connection:
+        [size] = connection.execute("SELECT sum(length(data)) FROM snapshot_part").fetchone()
+    return took, size
 
 
 def report_upkeep(directory: Path, rows: int) -> None:
-    """How long looking at the long log takes from outside, and what an append at that time waits."""
-    database = directory / "long" / "log.sqlite3"
+    """How long looking at the long log takes from outside, and what an append waits during upkeep."""
+    long = directory / "long"
     begin = time.perf_counter()
-    with opened(directory / "long") as reader:
+    with opened(long) as reader:
         verify(reader)
     print(f"\n  full verify of {rows:,} rows: {time.perf_counter() - begin:.2f} s")
-    for name, command in (
-        ("alone", None),
-        ("during `umd log verify`", ["verify"]),
-        ("during `umd log backup`", ["backup", str(directory / "backup")]),
+    backup = ["backup", str(directory / "backup")]
+    for name, deed in (
+        ("alone", wait),
+        ("during `umd log verify`", partial(command, long, ["verify"])),
+        ("during `umd log backup`", partial(command, long, backup)),
+        ("while a snapshot is taken", take_snapshot),
+        ("while the floor rises", raise_floor),
+        ("while rows are deleted", partial(repeat, SqliteLog.sweep)),
+        ("while pages are given back", partial(repeat, SqliteLog.give_back)),
     ):
-        (directory / "backup").unlink(missing_ok=True)
-        took, times = asyncio.run(append_beside(database.parent, command, 2.0))
+        steps, times, took = asyncio.run(append_beside(long, deed))
         percentiles = [1_000 * value for value in statistics.quantiles(times, n=100)]
+        longest = f", longest step {1_000 * max(steps):5.1f} ms of {len(steps)}" if steps else ""
         print(
-            f"  10 appenders {name:<24} p50 {percentiles[49]:6.2f} ms, p99 {percentiles[98]:6.2f} ms, "
-            f"worst {1_000 * max(times):6.1f} ms over {took:.1f} s",
+            f"  10 appenders {name:<27} p50 {percentiles[49]:6.2f} ms, p99 {percentiles[98]:6.2f} ms, "
+            f"worst {1_000 * max(times):6.1f} ms over {took:.1f} s{longest}",
             flush=True,
         )
 
 
-async def append_beside(
-    directory: Path, command: Sequence[str] | None, seconds: float
-) -> tuple[float, list[float]]:
-    """Append to the long log while a command looks at it, or for so long; how long each append took."""
+Deed = Callable[[SqliteLog], Awaitable[list[float]]]
+"""Something beside the appends; returns how long each of its steps took, if it has steps."""
+
+
+async def wait(_log: SqliteLog) -> list[float]:
+    await asyncio.sleep(BESIDE_SEC)
+    return []
+
+
+async def command(directory: Path, arguments: Sequence[str], _log: SqliteLog) -> list[float]:
+    other = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "umd", "log", *arguments, "--from", str(directory), stdout=subprocess.DEVNULL
+    )
+    assert await other.wait() == 0
+    return []
+
+
+async def take_snapshot(log: SqliteLog) -> list[float]:
+    await log.put_by()
+    return []
+
+
+async def raise_floor(log: SqliteLog) -> list[float]:
+    await log.put_by()
+    assert await log.raise_floor(AT + 1)
+    return []
+
+
+async def repeat(step: Callable[[SqliteLog], Awaitable[bool]], log: SqliteLog) -> list[float]:
+    """One step after the other, with the rests of the upkeep, for some time."""
+    steps: list[float] = []
+    end = time.perf_counter() + REPEATED_SEC
+    while time.perf_counter() < end:
+        begin = time.perf_counter()
+        if not await step(log):
+            break
+        steps.append(time.perf_counter() - begin)
+        await asyncio.sleep(REST_SEC)
+    return steps
+
+
+async def append_beside(directory: Path, deed: Deed) -> tuple[list[float], list[float], float]:
+    """Append to the long log during a deed: its steps, how long each append took, and it all."""
     log = SqliteLog(directory)
-    await log.start()
+    await log.start(models=Models())
     times: list[float] = []
     begin = time.perf_counter()
-    other = None
-    if command:
-        other = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "umd", "log", *command, "--from", str(directory), stdout=subprocess.DEVNULL
-        )
+    beside = asyncio.ensure_future(deed(log))
 
     async def appender(stream: str) -> None:
         order, events = entered(stream, 1.0)
         position = 0
-        while other.returncode is None if other else time.perf_counter() < begin + seconds:
+        while not beside.done():
             before = time.perf_counter()
-            done = await log.append(stream, position, order, events, at=AT, correlation=stream)
+            done = await log.append(stream, position, order, events, at=AT + 2, correlation=stream)
             times.append(time.perf_counter() - before)
             position = done.last
 
     await asyncio.gather(*(appender(f"job-beside-{begin}-{number}") for number in range(10)))
     took = time.perf_counter() - begin
-    if other:
-        assert await other.wait() == 0
+    steps = await beside
     await log.stop()
-    return took, times
+    return steps, times, took
 
 
 async def generate(directory: Path, rows: int) -> int:
@@ -222,62 +304,15 @@ async def generate(directory: Path, rows: int) -> int:
     return payload
 
 
-async def start(directory: Path, follower: Callable[[], "Fold"] | None, verified: int) -> float:
-    gc.collect()
-    log = SqliteLog(directory, verified_at_start_rows=verified)
-    begin = time.perf_counter()
-    await log.start(*([follower()] if follower else []))
-    took = time.perf_counter() - begin
-    await log.stop()
-    return took
-
-
-class JobState(msgspec.Struct, frozen=True):
-    """About what a projection keeps of a job."""
-
-    status: str = "queued"
-    attempt: int = 0
-    percent: float | None = None
-    lines: int = 0
-
-
-class Fold:
-    """A follower that works about as much as a projection does: a new frozen state for each event."""
-
-    def __init__(self) -> None:
-        self._jobs: dict[str, JobState] = {}
-
-    def __call__(self, facts: Sequence[Fact]) -> None:
-        jobs = self._jobs
-        for fact in facts:
-            if fact.event is not None:
-                stream = fact.record.stream
-                jobs[stream] = self._evolve(jobs.get(stream), fact.event)
-
-    def _evolve(self, state: JobState | None, event: e.Event | Unknown) -> JobState:
-        state = state or JobState()
-        match event:
-            case e.JobStarted():
-                return replace(state, status="running", attempt=event.attempt)
-            case e.JobPhase():
-                return replace(state, percent=event.progress.percent)
-            case e.JobLog():
-                return replace(state, lines=state.lines + len(event.lines))
-            case e.JobCompleted():
-                return replace(state, status="completed")
-            case _:
-                return replace(state)
-
-
 # ------------------------------------------------------------------------------------------------ sample
 
 
 def sample_job(job: str) -> Iterator[tuple[c.Command, list[e.Event]]]:
-    """The appends of one download: 21 rows."""
+    """The appends of one download, under an address and into a file of its own: 21 rows."""
     limits = e.Limits(timeout_sec=1800, retries=3, retry_base_sec=10, retention_sec=3600)
-    request = DownloadRequest(url="https://media.example.org/watch?v=dQw4w9WgXcQ")
-    metadata = e.Metadata("dQw4w9WgXcQ", "A video of some length", "example", duration=212.0, width=1920)
-    file = e.File("videos/A video-dQw4w9WgXcQ.mp4", 73_400_320, "0" * 64, "video/mp4", "mp4", "media")
+    request = DownloadRequest(url=f"https://media.example.org/watch?v={job}")
+    metadata = e.Metadata(job, "A video of some length", "example", duration=212.0, width=1920)
+    file = e.File(f"videos/A video-{job}.mp4", 73_400_320, "0" * 64, "video/mp4", "mp4", "media")
     line = e.LogLine(instant(AT), "info", "[download] Destination: A video-dQw4w9WgXcQ.f137.mp4")
     done = e.Progress("finished", 100.0, 73_400_320, 73_400_320)
     submit = c.SubmitDownload(job, request=request, limits=limits, owner="me")
@@ -299,17 +334,17 @@ def entered(job: str, percent: float) -> tuple[c.Command, list[e.Event]]:
 def sample_rows() -> Iterator[tuple[Any, ...]]:
     """Rows without end, of 200 jobs at a time that take turns."""
     ledger = Ledger()
-    names = (f"job-{number:026d}" for number in count())
+    names = (f"{number:026d}" for number in count())
     while True:
         positions = dict.fromkeys(islice(names, 200), 0)
         for appends in zip(*map(sample_job, positions), strict=True):
             drafts = [
-                Draft(job, positions[job], AT, "01k5x8z3d8t7v6w5q4p3n2m1k0", None, entries(*one))
+                Draft(f"job-{job}", positions[job], AT, "01k5x8z3d8t7v6w5q4p3n2m1k0", None, entries(*one))
                 for job, one in zip(positions, appends, strict=True)
             ]
             plan = ledger.plan(drafts)
             ledger.commit(plan)
-            positions = {job: tip.position for job, tip in plan.tips.items()}
+            positions = {stream.removeprefix("job-"): tip.position for stream, tip in plan.tips.items()}
             yield from (astuple(fact.record) for fact in plan.facts)
 
 

@@ -42,11 +42,8 @@ from umd.engine.protocol import (
 )
 from umd.live import Live
 from umd.log.memory import MemoryLog
-from umd.projections.archive import Archive
-from umd.projections.batches import Batches
-from umd.projections.files import Files
-from umd.projections.jobs import Entry, Jobs
-from umd.projections.releases import Releases
+from umd.projections.jobs import Entry
+from umd.projections.models import Models
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
@@ -228,11 +225,12 @@ class World:
         self.settings = settings or Settings()
         self.clock = clock or VirtualClock()
         self.log = log or MemoryLog()
-        self.jobs = Jobs()
-        self.batches = Batches(self.jobs)
-        self.releases = Releases(self.jobs)
-        self.archive = Archive(self.jobs)
-        self.files = Files()
+        self.models = Models()
+        self.jobs = self.models.jobs
+        self.batches = self.models.batches
+        self.releases = self.models.releases
+        self.archive = self.models.archive
+        self.files = self.models.files
         self.live = Live()
         self.engine = engine or ScriptedEngine()
         self.volume = RoomyVolume(root)
@@ -270,8 +268,7 @@ class World:
 
     async def start(self) -> None:
         self.volume.prepare()
-        folds = (self.jobs, self.batches, self.releases, self.archive, self.files)
-        await self.log.start(*(fold.apply for fold in folds))
+        await self.log.start(models=self.models)
         await self.recover()
         for follower in (
             self.admission.apply,

@@ -52,5 +52,9 @@ async def test_one_stream_can_be_asked_for(world: World) -> None:
 
 
 async def test_behind_the_end_there_is_nothing(world: World) -> None:
-    assert (await world.get("/log?after=9223372036854775807")).json == {"events": [], "next": None}
-    assert (await world.get("/log?stream=null")).json == {"events": [], "next": None}
+    assert (await world.get("/log?after=9223372036854775807")).json == {
+        "events": [],
+        "next": None,
+        "floor": 0,
+    }
+    assert (await world.get("/log?stream=null")).json == {"events": [], "next": None, "floor": 0}

@@ -33,12 +33,8 @@ from umd.domain import events as e
 from umd.domain.validation import Permits
 from umd.live import Live
 from umd.log.memory import MemoryLog
-from umd.projections.archive import Archive
-from umd.projections.batches import Batches
-from umd.projections.files import Files
-from umd.projections.jobs import Entry, Jobs
-from umd.projections.releases import Releases
-from umd.projections.statistics import Statistics
+from umd.projections.jobs import Entry
+from umd.projections.models import Models
 from umd.settings import Settings
 from umd.storage.cookies import CookieStore
 from umd.storage.vault import Vault
@@ -93,12 +89,13 @@ class World:
     def __post_init__(self) -> None:
         self.clock = HandClock()
         self.faults: list[BaseException] = []
-        self.jobs = Jobs()
-        self.batches = Batches(self.jobs)
-        self.releases = Releases(self.jobs)
-        self.archive = Archive(self.jobs)
-        self.files = Files()
-        self.statistics = Statistics()
+        self.models = Models()
+        self.jobs = self.models.jobs
+        self.batches = self.models.batches
+        self.releases = self.models.releases
+        self.archive = self.models.archive
+        self.files = self.models.files
+        self.statistics = self.models.statistics
         self.counts = Counts(self.clock)
         self.live = Live()
         self.volume = Volume(self.root)
@@ -164,14 +161,7 @@ class World:
     async def running(self) -> AsyncIterator["World"]:
         self.volume.prepare()
         self.cookies.prepare()
-        await self.log.start(
-            self.jobs.apply,
-            self.batches.apply,
-            self.releases.apply,
-            self.archive.apply,
-            self.files.apply,
-            self.statistics.apply,
-        )
+        await self.log.start(models=self.models)
         self.log.follow(self.admission.apply)
         self.log.follow(self.batch_crew.apply)
         self.hub.start()

@@ -1,16 +1,14 @@
 """`umd log`: on a live log, on a copy, on a backup, and on a damaged one."""
 
-import json
 import shutil
 import sqlite3
-from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from random import Random  # noqa: TID251  # seeded
-from typing import Any
 
 import pytest
 
+from tests.cli.conftest import Run
 from tests.log.worlds import AT, SqliteWorld, append, chained, row
 from umd import __main__ as command_line
 from umd.domain.events import JobStarted
@@ -18,21 +16,8 @@ from umd.errors import LogError
 from umd.log.reader import opened
 from umd.log.verify import verify
 
-Run = Callable[..., tuple[int, list[Any]]]
 TIME = "2023-11-14T22:13:20Z"
 """`AT` as people write it."""
-
-
-@pytest.fixture
-def run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> Run:
-    """Run one command on the data below `tmp_path`; the exit code and the objects that it printed."""
-    monkeypatch.setenv("UMD_DATA_DIR", str(tmp_path))
-
-    def run(*arguments: object) -> tuple[int, list[Any]]:
-        code = command_line.main([str(argument) for argument in arguments])
-        return code, [json.loads(line) for line in capfd.readouterr().out.splitlines()]
-
-    return run
 
 
 def names(folder: Path) -> set[str]:
@@ -272,7 +257,7 @@ CUTS = 2_000
 
 
 async def test_no_flipped_bit_in_a_database_is_silent(disk: SqliteWorld, tmp_path: Path) -> None:
-    await write(disk, 60)
+    await write(disk, 80)
     await disk.close()
     image = files(disk.directory)
 

@@ -1,5 +1,7 @@
 """The golden logs: a log of each release with every type of row, as text, which later releases must read.
 
+Beside each lies a golden base: what stands for rows that are pruned, which has to be read as long.
+
     python -m tests.log.make_golden
 
 writes the one of this release. Until the release is out it is made anew whenever a type comes or changes;
@@ -13,14 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
+import msgspec
 from msgspec import NODEFAULT, inspect
 
 from tests.log.worlds import AT
+from tests.random_histories import History
 from umd import __version__
 from umd.clock import instant
 from umd.domain.commands import Command
 from umd.domain.events import Event
+from umd.log.codec import facts
 from umd.log.sqlite import SqliteLog
+from umd.projections.models import Models
 
 GOLDEN = Path(__file__).parent / "golden"
 SCHEMA = "SELECT sql FROM sqlite_schema WHERE sql IS NOT NULL"
@@ -31,6 +37,7 @@ SELECT format('INSERT INTO log VALUES (%d, %Q, %d, %Q, %Q, %d, %d, %Q, %s, CAST(
 FROM log ORDER BY position
 """
 
+FLOOR = "SELECT format('INSERT INTO floor VALUES (%d);', position) FROM floor"
 WRITER = "SELECT format('INSERT INTO writer VALUES (%d);', epoch) FROM writer"
 
 
@@ -58,8 +65,18 @@ def dump(database: Path) -> Iterator[str]:
     yield f"PRAGMA auto_vacuum = INCREMENTAL;\nPRAGMA user_version = {version};"
     yield from (f"{sql};" for (sql,) in connection.execute(SCHEMA))
     yield from (line for (line,) in connection.execute(WRITER))
+    yield from (line for (line,) in connection.execute(FLOOR))
     yield from (line for (line,) in connection.execute(ROWS))
     connection.close()
+
+
+def write_base(path: Path) -> None:
+    """The sections of a snapshot, each item a line."""
+    models = Models()
+    models.apply(facts(History(5).go_on(150).records))
+    with path.open("wb") as file:
+        for section, items in models.capture().items():
+            file.writelines(msgspec.json.encode((section, item)) + b"\n" for item in items)
 
 
 def samples(member: type) -> Iterator[Any]:
@@ -97,3 +114,4 @@ def _sample(info: inspect.Type, every_field: bool) -> Any:  # noqa: ANN401  # wh
 
 if __name__ == "__main__":
     write(GOLDEN / f"{__version__}.sql")
+    write_base(GOLDEN / f"{__version__}.base.jsonl")

@@ -13,9 +13,12 @@ from umd.domain import commands as c
 from umd.domain import events as e
 from umd.log import Appended, Fact, Follower, Record, chain
 from umd.log.database import PRAGMAS, migrations
+from umd.log.kept import KeptLog
 from umd.log.memory import MemoryLog
+from umd.log.snapshot import Part
 from umd.log.sqlite import INSERT, ROW, SqliteLog
 from umd.log.writer import GroupCommitLog, OnFailure
+from umd.projections.models import Models
 
 AT = 1_700_000_000_000_000
 START = c.StartAttempt("1", "2026.10.26")
@@ -27,13 +30,26 @@ class World(Protocol):
     """Opens the log, and again after a stop, with what was stored in it."""
 
     async def open(
-        self, *followers: Follower, on_failure: OnFailure | None = None, waiting_max: int = 10_000
-    ) -> GroupCommitLog: ...
+        self,
+        *followers: Follower,
+        models: Models | None = None,
+        on_failure: OnFailure | None = None,
+        waiting_max: int = 10_000,
+    ) -> KeptLog: ...
 
     async def close(self) -> None: ...
 
     def seed(self, records: Iterable[Record]) -> None:
         """Put rows there before the log is opened for the first time."""
+
+    def insert(self, records: Iterable[Record]) -> None:
+        """Put rows behind those that are there, while the log is closed."""
+
+    def spoil(self, position: int) -> None:
+        """Flip a bit in a part of the snapshot at this position, while the log is closed."""
+
+    def rows(self) -> int:
+        """How many rows are stored, those below the floor included."""
 
 
 class MemoryWorld:
@@ -43,11 +59,18 @@ class MemoryWorld:
         self._log = MemoryLog()
 
     async def open(
-        self, *followers: Follower, on_failure: OnFailure | None = None, waiting_max: int = 10_000
+        self,
+        *followers: Follower,
+        models: Models | None = None,
+        on_failure: OnFailure | None = None,
+        waiting_max: int = 10_000,
     ) -> MemoryLog:
         await self.close()
-        self._log = MemoryLog(self._log.records, on_failure=on_failure, waiting_max=waiting_max)
-        await self._log.start(*followers)
+        before = self._log
+        self._log = MemoryLog(
+            before.records, shelf=before.shelf, on_failure=on_failure, waiting_max=waiting_max
+        )
+        await self._log.start(*followers, models=models)
         return self._log
 
     async def close(self) -> None:
@@ -55,6 +78,16 @@ class MemoryWorld:
 
     def seed(self, records: Iterable[Record]) -> None:
         self._log = MemoryLog(records)
+
+    def insert(self, records: Iterable[Record]) -> None:
+        self._log = MemoryLog([*self._log.records, *records], shelf=self._log.shelf)
+
+    def spoil(self, position: int) -> None:
+        parts = self._log.shelf.parts[position]
+        parts[-1] = Part(parts[-1].section, bytes([parts[-1].data[0] ^ 1]) + parts[-1].data[1:])
+
+    def rows(self) -> int:
+        return len(self._log.records)
 
 
 class SqliteWorld:
@@ -76,6 +109,7 @@ class SqliteWorld:
     async def open(
         self,
         *followers: Follower,
+        models: Models | None = None,
         on_failure: OnFailure | None = None,
         waiting_max: int = 10_000,
         verified_at_start_rows: int = 1_000,
@@ -87,7 +121,7 @@ class SqliteWorld:
             waiting_max=waiting_max,
             verified_at_start_rows=verified_at_start_rows,
         )
-        await self._log.start(*followers)
+        await self._log.start(*followers, models=models)
         return self._log
 
     async def close(self) -> None:
@@ -104,6 +138,22 @@ class SqliteWorld:
         with closing(sqlite3.connect(self.database)) as connection:
             connection.executemany(INSERT + ROW, map(astuple, records))
             connection.commit()
+
+    def spoil(self, position: int) -> None:
+        with closing(sqlite3.connect(self.database)) as connection:
+            part, data = connection.execute(
+                "SELECT max(part), data FROM snapshot_part WHERE position = ?", (position,)
+            ).fetchone()
+            spoilt = bytes([data[0] ^ 1]) + data[1:]
+            connection.execute(
+                "UPDATE snapshot_part SET data = ? WHERE position = ? AND part = ?", (spoilt, position, part)
+            )
+            connection.commit()
+
+    def rows(self) -> int:
+        rows = self.value("SELECT count(*) FROM log")
+        assert isinstance(rows, int)
+        return rows
 
     def execute(self, *scripts: str) -> None:
         """Do something to the database behind the log's back."""

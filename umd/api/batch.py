@@ -16,7 +16,7 @@ from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.download import STOP_WAIT_SEC
 from umd.api.owned import load_owned_batch, visible_owner
-from umd.api.past import PastQuery, time_at
+from umd.api.past import PastQuery, require_beginning, time_at
 from umd.api.request_id import REQUEST_ID
 from umd.clock import rfc3339
 from umd.domain import batch_validation, destinations, limits
@@ -69,6 +69,7 @@ async def show(request: web.Request) -> web.Response:
     if at is None:
         return _answer(request, entry)
     time = await time_at(request, at)
+    require_beginning(request, f"batch {entry.batch.batch_id}", entry.created_position)
     past = await batch_at(request.app[CONTEXT].log, entry.batch.batch_id, at)
     known = replace(_known(request), batches=past.batches, jobs=past.jobs, at=time, live=Live())
     return answers.answer(batch_views.show(past.batches.require(entry.batch.batch_id), known))

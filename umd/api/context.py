@@ -55,6 +55,8 @@ class Vitals(msgspec.Struct, frozen=True):
     cleanup_overdue_sec: float
     webhooks_pending: int = 0
     webhooks_in_flight: int = 0
+    snapshot_position: int = 0
+    log_bytes: Mapping[str, int] = {}
 
 
 class Readiness:

@@ -14,7 +14,7 @@ from umd.api.authentication import caller
 from umd.api.context import CONTEXT, Context
 from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.owned import load_owned, visible_owner
-from umd.api.past import PastQuery, time_at
+from umd.api.past import PastQuery, require_beginning, time_at
 from umd.api.request_id import REQUEST_ID
 from umd.clock import rfc3339
 from umd.domain import destinations, limits, validation
@@ -89,11 +89,20 @@ async def show(request: web.Request) -> web.Response:
 
 async def _past(request: web.Request, context: Context, job_id: str, at: int) -> web.Response:
     time = await time_at(request, at)
-    entry = await job_at(context.log, job_id, at)
+    entry = await _entry_at(request, job_id, at)
     if entry is None:
         raise NotFound("job", job_id)
     base = links.base_url(request, context.settings)
     return answers.answer(views.show_past(entry.job, time, base, views.file_url(context, entry.job, base)))
+
+
+async def _entry_at(request: web.Request, job_id: str, at: int) -> Entry | None:
+    context = request.app[CONTEXT]
+    now = context.jobs.require(job_id)
+    if now.position <= at:
+        return now
+    require_beginning(request, f"job {job_id}", now.created_position)
+    return await job_at(context.log, job_id, at)
 
 
 async def history(request: web.Request) -> web.Response:

@@ -279,6 +279,7 @@ EXAMPLES: Mapping[type[msgspec.Struct], dict[str, Any]] = {
                     )
                 ],
                 None,
+                0,
             ),
             token.TokenResponse(SIGNED, f"/api/v1/download/{JOB_ID}/events", rfc3339(AT + 65 * SECOND)),
             _jar,

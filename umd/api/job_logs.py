@@ -34,10 +34,11 @@ async def logs(request: web.Request) -> web.Response:
     """A job's log lines. Those of one position come together, so that `after` never leaves one out."""
     context = request.app[CONTEXT]
     query = read_query(request, LogsQuery)
-    job_id = find(request).job.job_id
+    entry = find(request)
+    job_id = entry.job.job_id
     shown: list[LogEntry] = []
     total = 0
-    cut = False
+    cut = entry.created_position <= context.log.floor  # what it said at first may be pruned
     async for position, said in _said(context.log, job_id):
         lines = _lines(said, position, query.level)
         total += len(lines)

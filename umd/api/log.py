@@ -20,16 +20,21 @@ class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class LogPage(msgspec.Struct, frozen=True):
-    """Some rows; `next` is the `after` of those that follow, null at the end."""
+    """Some rows; `next` is the `after` of those that follow, null at the end.
+
+    `floor` is the last position whose row is pruned, 0 where none is.
+    """
 
     events: list[LogRow]
     next: int | None
+    floor: int
 
 
 async def rows(request: web.Request) -> web.Response:
     """Rows of the event log, in order."""
     query = read_query(request, LogQuery)
-    records = await request.app[CONTEXT].log.read(query.after, query.limit + 1, stream=query.stream)
+    log = request.app[CONTEXT].log
+    records = await log.read(query.after, query.limit + 1, stream=query.stream)
     page = [show(record) for record in records[: query.limit]]
     more = len(records) > query.limit
-    return answers.answer(LogPage(page, page[-1].position if more else None))
+    return answers.answer(LogPage(page, page[-1].position if more else None, log.floor))

@@ -17,9 +17,17 @@ class PastQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 async def time_at(request: web.Request, position: int) -> Micros:
-    """When the row at a position was written. Refuses one that the log does not have yet."""
+    """When the row at a position was written. Refuses one that the log does not have yet, or no more."""
     log = request.app[CONTEXT].log
     if position > log.head:
         raise HttpRefusal("invalid_query", f"at: The log ends at position {log.head}.")
+    if position <= log.floor:
+        raise HttpRefusal("invalid_query", f"at: The log begins behind position {log.floor}.")
     [row] = await log.read(position - 1, 1)
     return row.at
+
+
+def require_beginning(request: web.Request, what: str, created_position: int) -> None:
+    """Refuse what has its first rows among those that are pruned."""
+    if created_position <= request.app[CONTEXT].log.floor:
+        raise HttpRefusal("invalid_query", f"at: The first rows of {what} are pruned.")

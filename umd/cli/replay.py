@@ -14,8 +14,10 @@ from umd.domain.job import stream
 from umd.errors import LogError
 from umd.log import Fact, Record
 from umd.log.codec import facts
+from umd.log.ledger import Ledger
 from umd.log.reader import Filter, LogReader, opened
 from umd.log.verify import verify
+from umd.projections.models import Models
 from umd.replay.again import Again
 from umd.replay.past import Past, concerned, fold
 from umd.settings import Loaded
@@ -37,15 +39,19 @@ def replay(loaded: Loaded, arguments: argparse.Namespace) -> int:
         if arguments.verify:
             return _verify(reader)
         until = _until(reader, arguments)
+        if 0 < reader.floor >= until:
+            raise LogError(f"The log begins behind position {reader.floor}: what was before is pruned.")
         streams = () if arguments.job is None else (stream(arguments.job),)
+        known = _base(reader)
         records = reader.rows(Filter(until=until, streams=streams))
         if arguments.steps:
-            for step in _steps(records, base, arguments.batch):
+            for step in _steps(records, Past(known), base, arguments.batch):
                 places.line(step)
             return 0
         last = reader.row(until)
+        past, now = fold(records, known), last.at if last else 0
         found = False
-        for state in _states(fold(records), last.at if last else 0, base, arguments.batch):
+        for state in _states(past, now, base, arguments):
             found = True
             places.line(state)
         name = arguments.job or arguments.batch
@@ -53,6 +59,13 @@ def replay(loaded: Loaded, arguments: argparse.Namespace) -> int:
             return 0
         print(f"umd: there was no {name} at position {until}.", file=sys.stderr)
         return EXIT_DIFFERS
+
+
+def _base(reader: LogReader) -> Models:
+    """What was known where the log begins: nothing, unless its first rows are pruned."""
+    models = Models()
+    reader.begin(Ledger(), models)
+    return models
 
 
 def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> None:
@@ -70,18 +83,18 @@ def add_to(commands: "argparse._SubParsersAction[argparse.ArgumentParser]") -> N
     )
 
 
-def _states(past: Past, now: Micros, base: str, batch_id: str | None) -> Iterator[Answer]:
-    """Every job and every batch, or one batch; each oldest first."""
-    for job in past.jobs.in_creation_order() if batch_id is None else ():
-        yield {"kind": "job", **_job(past, job.job.job_id, now, base)}
-    for batch in past.batches.in_creation_order():
-        if batch_id in (None, batch.batch.batch_id):
+def _states(past: Past, now: Micros, base: str, only: argparse.Namespace) -> Iterator[Answer]:
+    """Every job and every batch, or one of them; each oldest first."""
+    for job in past.jobs.in_creation_order() if only.batch is None else ():
+        if only.job in (None, job.job.job_id):
+            yield {"kind": "job", **_job(past, job.job.job_id, now, base)}
+    for batch in past.batches.in_creation_order() if only.job is None else ():
+        if only.batch in (None, batch.batch.batch_id):
             yield _batch(past, batch.batch.batch_id, now, base)  # which has a `kind` already
 
 
-def _steps(records: Iterable[Record], base: str, batch_id: str | None) -> Iterator[Answer]:
+def _steps(records: Iterable[Record], past: Past, base: str, batch_id: str | None) -> Iterator[Answer]:
     """What each event changed of its own job or batch, and of the batch of its job."""
-    past = Past()
     for record in records:
         [fact] = facts([record])
         views = list(_views(past, fact, base, batch_id)) if fact.event is not None else []
@@ -120,7 +133,7 @@ def _step(fact: Fact, whose: Answer, changed: Answer) -> Answer:
 
 def _verify(reader: LogReader) -> int:
     report = verify(reader)
-    again = Again()
+    again = Again(_base(reader))
     differences = 0
     for difference in again.differences(reader.rows(Filter(until=report.position))):
         differences += 1

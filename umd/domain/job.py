@@ -294,7 +294,7 @@ def _refused(job: Job, what: str) -> InvalidState:
 
 def evolve(job: Job | None, event: e.AnyJobEvent, at: Micros) -> Job:
     """The job after an event. Total over all events that `decide` can give."""
-    if isinstance(event, e.JobQueued):
+    if type(event) is e.JobQueued:
         return _queued(event, at)
     assert job is not None, "a stream begins with job.queued"  # noqa: S101  # an invariant of the log
 
@@ -302,21 +302,22 @@ def evolve(job: Job | None, event: e.AnyJobEvent, at: Micros) -> Job:
 
 
 def _evolve(job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
+    # Those that a replay of the log meets most come first: each `case` that does not fit takes 0.3 µs.
     match event:
-        case e.JobQueued():
-            return job
-        case e.JobStarted():
-            return _started(job, event, at)
-        case e.JobMetadata():
-            return replace(job, metadata=event.metadata)
         case e.JobPhase():
             return replace(job, progress=event.progress)
         case e.JobLog():
             return job
+        case e.JobMetadata():
+            return replace(job, metadata=event.metadata)
+        case e.JobStarted():
+            return _started(job, event, at)
         case e.JobFile():
             return replace(job, files=(*job.files, event.file))
         case e.JobCompleted():
             return _completed(job, event, at)
+        case e.JobQueued():
+            return job
         case e.JobFailed():
             return _failed(job, event, at)
         case e.JobRetrying():
@@ -346,7 +347,7 @@ def _evolve(job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
 
 def _announce(before: Job, job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
     """The job with the webhook that the event calls for, if its request wants it."""
-    kind = _webhook(before, event)
+    kind = _webhook(before, event) if type(event) in _ANNOUNCED else None
     if kind is None or not deliveries.wants(job.request, kind):
         return job
     delivery = Delivery(
@@ -362,6 +363,10 @@ def _announce(before: Job, job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
         due_at=at,
     )
     return replace(job, deliveries=(*job.deliveries, delivery))
+
+
+_ANNOUNCED = frozenset({e.JobStarted, e.JobCompleted, e.JobFailed, e.JobCancelled, e.JobFilesDeleted})
+"""Looked at first, and by type: most events call for no webhook, and a replay has millions."""
 
 
 def _webhook(before: Job, event: e.Event) -> WebhookEvent | None:

@@ -6,20 +6,19 @@ from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
 import msgspec
 
 from umd.errors import LogCorrupt, LogError
 from umd.log import Record, lock, mark
 from umd.log.database import PRAGMAS, migrations
-from umd.log.failures import UNREADABLE, unreadable
 from umd.log.ledger import Ledger
 from umd.log.reader import Filter, LogReader, marked, opened
 from umd.log.sqlite import INSERT, ROW
 from umd.log.verify import Report, verify
 
-COPY: Final = "VACUUM INTO ?"
+INSERT_HEAD: Final = "INSERT INTO snapshot (position, hash, code, parts, digest) VALUES (?, ?, ?, ?, ?)"
+INSERT_PART: Final = "INSERT INTO snapshot_part (position, part, section, data) VALUES (?, ?, ?, ?)"
 BATCH_ROWS: Final = 1_000
 
 
@@ -36,14 +35,15 @@ class Repair(msgspec.Struct, frozen=True):
 def back_up(place: Path, target: Path) -> Report:
     """Copy the log as it is at this moment into a new file, which is verified before it gets its name.
 
-    A running service goes on: the copy is one read. Raises `LogError` where the target exists or cannot be
+    A running service goes on, and hardly feels it. Raises `LogError` where the target exists or cannot be
     written, and `LogCorrupt` where the copy is not whole.
     """
     if target.exists():
         raise LogError(f"{target} exists already.")
     with _unfinished(target) as draft:
         had, _ = marked(place) or (0, b"")
-        _copy(place / "log.sqlite3" if place.is_dir() else place, draft)
+        with opened(place) as source:
+            _copy(source, draft)
         with opened(draft) as copy:
             report = verify(copy)
         if report.position < had:
@@ -95,19 +95,22 @@ def _good(directory: Path) -> _Own:
     with suppress(LogError), opened(directory) as reader:  # what was admitted before the damage is good
         with suppress(LogError):
             known = max(known, reader.head)
+        reader.begin(ledger)
         for page in reader.pages():
             ledger.admit(page)
     return _Own(directory, ledger, known)
 
 
 def _hold_same(own: _Own, backup: LogReader) -> None:
-    """Raise `LogError` where the two are of different logs."""
+    """Raise `LogError` where the two are of different logs, if they have a row in common."""
     position = min(own.ledger.head, backup.head)
-    if position == 0:
+    if position == 0 or position < backup.floor:
         return
     with opened(own.directory) as reader:
-        mine, other = reader.row(position), backup.row(position)
-    if mine is None or other is None or mine.hash != other.hash:
+        if position < reader.floor:
+            return
+        mine, other = reader.hash_at(position), backup.hash_at(position)
+    if mine is None or mine != other:
         raise LogError(f"The backup is of another log: row {position} is another one there.")
 
 
@@ -117,21 +120,35 @@ def _rebuild(draft: Path, own: _Own, backup: LogReader) -> Ledger:
     Where the backup reaches beyond the damage, the log's own rows behind it fit the chain again.
     """
     ledger = Ledger()
-    with closing(sqlite3.connect(draft, isolation_level=None)) as connection, ExitStack() as held:
-        connection.executescript(PRAGMAS)
-        for script in migrations():
-            connection.executescript(script)
-        connection.execute(f"PRAGMA user_version = {len(migrations())}")
+    with _made(draft) as connection, ExitStack() as held:
         mine = None
         with suppress(LogError):
             mine = held.enter_context(opened(own.directory))
-        if mine:
+        if mine and own.ledger.head >= max(backup.floor, 1):
+            _begin(connection, ledger, mine)
             _take(connection, ledger, mine.pages(Filter(until=own.ledger.head), BATCH_ROWS))
+        else:
+            _begin(connection, ledger, backup)
         _take(connection, ledger, backup.pages(Filter(after=ledger.head), BATCH_ROWS))
         if mine:
             with suppress(LogCorrupt):
                 _take(connection, ledger, mine.pages(Filter(after=ledger.head), BATCH_ROWS))
     return ledger
+
+
+def _begin(connection: sqlite3.Connection, ledger: Ledger, source: LogReader) -> None:
+    """Let the new log begin where this one does, with what stands for its pruned rows."""
+    base = source.base()
+    if base is None:
+        return
+    head, parts = base
+    source.begin(ledger)
+    rows = [(head.position, number, part.section, part.data) for number, part in enumerate(parts)]
+    connection.execute("BEGIN")
+    connection.executemany(INSERT_PART, rows)
+    connection.execute(INSERT_HEAD, msgspec.structs.astuple(head))
+    connection.execute("UPDATE floor SET position = ?", (head.position,))
+    connection.execute("COMMIT")
 
 
 def _take(connection: sqlite3.Connection, ledger: Ledger, pages: Iterable[list[Record]]) -> None:
@@ -157,15 +174,37 @@ def _put_aside(directory: Path) -> Path:
     return aside
 
 
-def _copy(database: Path, target: Path) -> None:
-    try:
-        with closing(
-            sqlite3.connect(f"file:{quote(str(database.absolute()))}?mode=ro", uri=True, isolation_level=None)
-        ) as connection:
-            connection.execute("PRAGMA busy_timeout = 5000")
-            connection.execute(COPY, (str(target),))
-    except UNREADABLE as error:
-        raise unreadable(error, 1) from error
+def _copy(source: LogReader, draft: Path) -> None:
+    """Copy row by row, through the same checks as a start, in short reads and short writes.
+
+    One long read would hold back the writer's checkpoints, and then it had to make up for them all at once;
+    one long write, of which the volume takes in all at its end, would let its next commit wait.
+    """
+    head = source.head
+    while True:
+        try:
+            with _made(draft) as connection:
+                ledger = Ledger()
+                _begin(connection, ledger, source)
+                _take(connection, ledger, source.pages(Filter(after=ledger.head, until=head), BATCH_ROWS))
+                connection.execute("PRAGMA journal_mode = DELETE")  # a backup is one file
+        except LogCorrupt:
+            if not source.look_for_floor():  # a service has pruned meanwhile
+                raise
+            draft.unlink()
+        else:
+            return
+
+
+@contextmanager
+def _made(draft: Path) -> Iterator[sqlite3.Connection]:
+    """A new and empty log."""
+    with closing(sqlite3.connect(draft, isolation_level=None)) as connection:
+        connection.executescript(PRAGMAS)
+        for script in migrations():
+            connection.executescript(script)
+        connection.execute(f"PRAGMA user_version = {len(migrations())}")
+        yield connection
 
 
 @contextmanager

@@ -1,6 +1,6 @@
 """The book-keeping of the log, without any I/O: where each stream stands, and what is written next."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -48,6 +48,14 @@ class Tip(msgspec.Struct, frozen=True, gc=False):
 
 
 NOWHERE: Final = Tip(0, 0)
+
+
+class Standing(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """Where one stream stands, as a snapshot has it."""
+
+    stream: str
+    position: int
+    version: int
 
 
 class Plan(msgspec.Struct):
@@ -128,6 +136,16 @@ class Ledger:
                 head, digest = position, record.hash
         finally:
             self.head, self.hash = head, digest
+
+    def standings(self) -> Iterator[Standing]:
+        """Where each stream stands now, whatever is committed later."""
+        tips = list(self._tips.items())
+        return (Standing(stream, tip.position, tip.version) for stream, tip in tips)
+
+    def begin_at(self, position: int, digest: bytes, standings: Iterable[Standing]) -> None:
+        """Go on where a snapshot stands."""
+        self.head, self.hash = position, digest
+        self._tips = {one.stream: Tip(one.position, one.version) for one in standings}
 
     def trust(self, records: Sequence[Record]) -> None:
         """Take some rows that are stored already, the last of each stream among them, without a check."""

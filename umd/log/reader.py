@@ -3,6 +3,7 @@
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from functools import reduce
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,7 +15,10 @@ from umd.errors import LogCorrupt, LogError
 from umd.log import Record, RowKind, mark
 from umd.log.database import SCHEMA_VERSION, migrations
 from umd.log.failures import UNREADABLE, unreadable
-from umd.log.ledger import POSITION_MAX
+from umd.log.kept import base_lost
+from umd.log.ledger import POSITION_MAX, Ledger
+from umd.log.shelf import FLOOR, HEADS, PARTS, PARTS_AT_ONCE, SNAPSHOTS_SCHEMA, floor, heads
+from umd.log.snapshot import Models, Part, Snapshot, SnapshotUnusable, Unpacking, link
 from umd.log.sqlite import LAST, SELECT_NOT_INDEXED
 
 PAGE_ROWS: Final = 2_000
@@ -65,7 +69,62 @@ class LogReader:
 
     def __init__(self, connection: sqlite3.Connection, marked: tuple[int, bytes] | None) -> None:
         self._connection = connection
+        self._has_floor = self._fetch(SCHEMA_VERSION, {})[0][0] >= SNAPSHOTS_SCHEMA
         self.marked = marked
+        self.floor = 0
+        self.look_for_floor()
+
+    def look_for_floor(self) -> bool:
+        """See where the log begins now; whether it has risen since the last look."""
+        before = self.floor
+        if self._has_floor:
+            self.floor = floor(self._fetch(FLOOR, {}))
+        return self.floor > before
+
+    def base(self) -> tuple[Snapshot, list[Part]] | None:
+        """What stands for the rows that are pruned; None where none are.
+
+        Raises `LogCorrupt` where it is not as it was written.
+        """
+        if not self.floor:
+            return None
+        head = next((head for head in heads(self._fetch(HEADS, {})) if head.position == self.floor), None)
+        if head is None:
+            raise base_lost(self.floor, "it is missing")
+        parts = list(self._parts(head))
+        if reduce(link, parts, head.hash) != head.digest:
+            raise base_lost(self.floor, "it is not as it was written")
+        return head, parts
+
+    def begin(self, ledger: Ledger, models: Models | None = None) -> None:
+        """Fill what is to be told the rows from the base, where the first rows are pruned."""
+        base = self.base()
+        if base is None:
+            return
+        head, parts = base
+        unpacking = Unpacking(head, models)
+        try:
+            for part in parts:
+                items = unpacking.read(part)
+                if models:
+                    models.fill(part.section, items)
+        except SnapshotUnusable as unusable:
+            raise base_lost(self.floor, str(unusable)) from unusable
+        ledger.begin_at(head.position, head.hash, unpacking.standings)
+
+    def hash_at(self, position: int) -> bytes | None:
+        """The hash of the row at this position, the last one that is pruned included."""
+        if position == self.floor:
+            base = self.base()
+            return base[0].hash if base else None
+        row = self.row(position)
+        return row.hash if row else None
+
+    def _parts(self, head: Snapshot) -> Iterator[Part]:
+        for after in range(-1, head.parts, PARTS_AT_ONCE):
+            until = after + PARTS_AT_ONCE
+            rows = self._fetch(PARTS, {"position": head.position, "after": after, "until": until})
+            yield from (Part(section, data) for _, section, data in rows)
 
     @property
     def head(self) -> int:
@@ -119,7 +178,8 @@ class LogReader:
             raise LogCorrupt(f"The database is damaged behind row {good}: {verdict}", good + 1)
 
     def _page(self, query: str, wanted: Filter, limit: int) -> list[Record]:
-        return [Record(*row) for row in self._fetch(query, wanted.values(limit), wanted.after)]
+        after = max(wanted.after, self.floor)
+        return [Record(*row) for row in self._fetch(query, {**wanted.values(limit), "after": after}, after)]
 
     def _fetch(self, query: str, values: dict[str, object], after: int = 0) -> list[tuple[Any, ...]]:
         try:

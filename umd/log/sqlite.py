@@ -2,21 +2,22 @@
 
 import asyncio
 import os
-import sqlite3
-from collections.abc import Coroutine, Iterable, Sequence
+from collections.abc import Coroutine, Sequence
 from contextlib import AsyncExitStack, suppress
 from pathlib import Path
 from typing import Any, Final
 
 from msgspec.structs import astuple
 
-from umd.errors import LogCorrupt, LogError, LogLocked, StorageFull
-from umd.log import Record, ballast, chain, database, gil, lock, mark
+from umd.errors import LogCorrupt, LogError, LogLocked
+from umd.log import Record, ballast, chain, database, lock, mark
 from umd.log.ballast import Ballast
 from umd.log.codec import facts
-from umd.log.failures import UNREADABLE, refusal, unreadable
+from umd.log.failures import UNREADABLE, unreadable
 from umd.log.ledger import POSITION_MAX
-from umd.log.writer import REPLAY_PAGE_ROWS, GroupCommitLog, OnFailure
+from umd.log.shelf import SNAPSHOTS_SCHEMA, ShelvedLog
+from umd.log.snapshot import Snapshot
+from umd.log.writer import REPLAY_PAGE_ROWS, OnFailure
 from umd.telemetry.records import Listener, ignore
 
 INSERT: Final = """
@@ -28,15 +29,6 @@ GUARDED_ROW: Final = "(?, CASE WHEN (SELECT epoch FROM writer) = ? THEN ? END, ?
 """The first row of a batch. In another server's epoch its stream is NULL, and the batch is refused whole."""
 TAKE_OVER: Final = "UPDATE writer SET epoch = epoch + 1 RETURNING epoch"
 LAST: Final = "SELECT coalesce(max(position), 0) FROM log"
-SELECT: Final = """
-SELECT position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash
-FROM log WHERE position > :after AND position <= :until ORDER BY position LIMIT :limit
-"""
-SELECT_STREAM: Final = """
-SELECT position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash
-FROM log WHERE stream = :stream AND position > :after AND position <= :until ORDER BY version LIMIT :limit
-"""
-
 SELECT_EVENTS: Final = """
 SELECT position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash
 FROM log WHERE position > :after AND position <= :until AND kind = 'event' ORDER BY position LIMIT :limit
@@ -59,7 +51,7 @@ RESERVE_POLL_SEC: Final = 30
 HINT: Final = " Whoever has put a backup in place removes log.mark."
 
 
-class SqliteLog(GroupCommitLog):
+class SqliteLog(ShelvedLog):
     """An `EventLog` in `directory`: `log.sqlite3` with its WAL, `log.lock`, `log.mark` and `log.reserve`.
 
     `start` raises `LogLocked` when another log is open there, and `LogError` when the database is of a
@@ -72,6 +64,8 @@ class SqliteLog(GroupCommitLog):
     the rows before them only the events are read. They are verified while the service runs, at a tenth of
     one core; if one of them is not as it was written, `corruption` says so from then on, nothing is appended
     any more, and `on_failure` hears of it.
+
+    A start that takes a snapshot up folds only the rows behind it; the newest are verified all the same.
 
     `reserve_bytes` are kept free for the log on a volume that others fill.
     """
@@ -95,6 +89,7 @@ class SqliteLog(GroupCommitLog):
         self._reader = AsyncExitStack()
         self._locked = False
         self._folded = 0
+        self._schema = 0
 
     async def stand_by(self) -> None:
         """Wait until no other server holds the log, then hold it. Before `start`, which then goes on."""
@@ -117,11 +112,13 @@ class SqliteLog(GroupCommitLog):
             self._marked, self._marked_hash = self._mark.get() or (0, b"")
             await self._make_database()
             self._reading = await self._reader.enter_async_context(database.reading(self._database))
-            await database.check_schema(self._reading, self._database)
+            self._schema = await database.check_schema(self._reading, self._database)
             [[last]] = await self._reading.execute_fetchall(LAST)
         except UNREADABLE as error:
             raise unreadable(error, 1) from error
-        self._verified_from = max(0, last - self._verified_at_start_rows)
+        if self._schema >= SNAPSHOTS_SCHEMA:
+            self._floor = await self._read_floor()
+        self._verified_from = max(self._floor, last - self._verified_at_start_rows)
 
     async def _close(self) -> None:
         """Close the writing connection after the reading one, to take the WAL in, and let others in last."""
@@ -144,6 +141,9 @@ class SqliteLog(GroupCommitLog):
 
     async def _replay(self, page_rows: int = REPLAY_PAGE_ROWS, until: int = POSITION_MAX) -> None:
         until = await self._good_by_mark(until)
+        if self._schema >= SNAPSHOTS_SCHEMA:
+            await self._take_up(until)
+        self._folded = self.head
         await self._fold(page_rows, until)
         if until < POSITION_MAX:
             raise LogCorrupt(
@@ -164,6 +164,37 @@ class SqliteLog(GroupCommitLog):
                 if rows and rows[0].hash != self._marked_hash:
                     return self._marked - 1
         return until
+
+    async def _hold_rows(self, head: Snapshot) -> None:
+        """The newest rows are verified before the start returns, those before a snapshot as well."""
+        await super()._hold_rows(head)
+        position = self._verified_from
+        if position >= head.position:
+            return
+        digest = await self._hash_at(position)
+        while position < head.position:
+            position, digest = await self._check_chain(position, digest, head.position, REPLAY_PAGE_ROWS)
+
+    async def _hash_at(self, position: int) -> bytes:
+        """The hash of a row, which is in the base where the row is the last that was pruned."""
+        if position == 0:
+            return chain.GENESIS
+        if position == self._floor:
+            return self._base.hash if self._base else b""
+        rows = await self._read(position - 1, position, 1, None)
+        return rows[0].hash if rows else b""
+
+    async def _check_chain(self, after: int, digest: bytes, until: int, limit: int) -> tuple[int, bytes]:
+        """Verify some rows; returns where that came to. Rows that are pruned meanwhile need no more."""
+        records = await self._read(after, until, limit, None)
+        if after < self._floor:
+            return self._floor, await self._hash_at(self._floor)
+        if not records or records[0].position != after + 1:
+            raise LogCorrupt(f"Row {after + 1} of the log is missing.", after + 1)
+        for record in records:
+            chain.check(digest, record)
+            digest = record.hash
+        return records[-1].position, digest
 
     async def _fold(self, page_rows: int, until: int) -> None:
         try:
@@ -224,17 +255,14 @@ class SqliteLog(GroupCommitLog):
 
     async def _verify_older(self) -> None:
         """Verify, page by page and with pauses, the rows that `start` has only read."""
-        position, digest = 0, chain.GENESIS
         try:
+            position, digest = self._floor, await self._hash_at(self._floor)
             while position < self._verified_from:
-                records = await self._read(position, self._verified_from, VERIFY_PAGE_ROWS, None)
-                if not records or records[0].position != position + 1:
-                    raise LogCorrupt(f"Row {position + 1} of the log is missing.", position + 1)
-                for record in records:
-                    chain.check(digest, record)
-                    digest = record.hash
-                await self._check_index(position, records[-1].position)
-                position = records[-1].position
+                begin = position
+                position, digest = await self._check_chain(
+                    begin, digest, self._verified_from, VERIFY_PAGE_ROWS
+                )
+                await self._check_index(begin, position)
                 await asyncio.sleep(VERIFY_PAUSE_SEC)
         except LogError as error:
             self._fail(error)
@@ -244,23 +272,6 @@ class SqliteLog(GroupCommitLog):
             await asyncio.to_thread(self._ballast.refill)
             await asyncio.sleep(RESERVE_POLL_SEC)
 
-    async def _read(self, after: int, until: int, limit: int, stream: str | None) -> list[Record]:
-        query = SELECT if stream is None else SELECT_STREAM
-        return await self._select(query, after, until, limit, stream)
-
-    async def _select(
-        self, query: str, after: int, until: int, limit: int, stream: str | None = None
-    ) -> list[Record]:
-        rows = await self._rows(query, after, until, limit=limit, stream=stream)
-        return [Record(*row) for row in rows]
-
-    async def _rows(self, query: str, after: int, until: int, **values: object) -> Iterable[Any]:
-        try:
-            with gil.shared():
-                return await self._reading.execute_fetchall(query, {"after": after, "until": until, **values})
-        except UNREADABLE as error:
-            raise unreadable(error, after + 1) from error
-
     async def _store(self, records: Sequence[Record]) -> None:
         """One statement, which is its own transaction: it is stored whole or, after an error, not at all."""
         insert = INSERT + ", ".join([GUARDED_ROW, *[ROW] * (len(records) - 1)])
@@ -268,17 +279,6 @@ class SqliteLog(GroupCommitLog):
         values.insert(1, self._epoch)
         await self._write_rows(insert, values)
         self._mark.set(records[-1].position, records[-1].hash)
-
-    async def _write_rows(self, statement: str, values: Sequence[object] = ()) -> Iterable[Any]:
-        """Execute a statement that writes; on a full volume again, as long as there is reserve to give up."""
-        while True:
-            try:
-                with gil.shared():
-                    return await self._writing.execute_fetchall(statement, values)
-            except sqlite3.Error as error:
-                refused = refusal(error)
-                if not (isinstance(refused, StorageFull) and self._ballast.release()):
-                    raise refused from error
 
 
 def _make(directory: Path) -> None:

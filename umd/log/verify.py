@@ -15,11 +15,25 @@ class Report(msgspec.Struct, frozen=True):
     streams: int
     hash: str
     marked: int | None
+    floor: int = 0
 
 
 def verify(reader: LogReader) -> Report:
-    """Read every row. Raises `LogCorrupt` with the first position that is not as it was written."""
+    """Read every row. Raises `LogCorrupt` with the first position that is not as it was written.
+
+    Where rows are pruned it begins with what stands for them; where they are meanwhile, it begins anew.
+    """
+    while True:
+        try:
+            return _verify(reader)
+        except LogCorrupt:
+            if not reader.look_for_floor():
+                raise
+
+
+def _verify(reader: LogReader) -> Report:
     ledger = Ledger()
+    reader.begin(ledger)
     marked, digest = reader.marked or (0, b"")
     for page in reader.pages():
         ledger.admit(page)
@@ -30,4 +44,4 @@ def verify(reader: LogReader) -> Report:
         raise LogCorrupt(f"The log ends at row {ledger.head}, but it had {marked}.{HINT}", ledger.head + 1)
     reader.check_index(ledger.head)
     reader.check_pages(ledger.head)
-    return Report(ledger.head, ledger.streams, ledger.hash.hex(), marked or None)
+    return Report(ledger.head, ledger.streams, ledger.hash.hex(), marked or None, reader.floor)

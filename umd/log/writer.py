@@ -84,6 +84,7 @@ class GroupCommitLog(ABC):
         self._on_commit = on_commit
         self._waiting_max = waiting_max
         self._ledger = Ledger()
+        self._floor = 0
         self._verified_from = 0
         self._corruption: LogCorrupt | None = None
         self._followers: tuple[Follower, ...] = ()
@@ -99,7 +100,7 @@ class GroupCommitLog(ABC):
 
     @property
     def floor(self) -> int:
-        return 0  # Nothing is pruned yet.
+        return self._floor
 
     @property
     def corruption(self) -> LogCorrupt | None:
@@ -143,7 +144,7 @@ class GroupCommitLog(ABC):
     async def read(self, after: int = 0, limit: int = 500, *, stream: str | None = None) -> list[Record]:
         if self._writer is None or self._closing:
             raise LogError("The event log is not open.")
-        return await self._read(after, self.head, max(limit, 0), stream)
+        return await self._read(max(after, self._floor), self.head, max(limit, 0), stream)
 
     async def stop(self) -> None:
         if self._closing is None:

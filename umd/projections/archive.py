@@ -3,6 +3,8 @@
 from collections.abc import Iterator, Sequence
 from typing import TypeAlias
 
+import msgspec
+
 from umd.domain.archive import Fingerprint, fingerprint
 from umd.domain.events import JobCompleted, JobFilesDeleted, ListedItem
 from umd.domain.job import Job
@@ -14,6 +16,18 @@ Key: TypeAlias = tuple[str, str, str, Fingerprint]
 """Whose it is; extractor and id, or nothing and the address; the options that change the result."""
 
 
+TOLD = frozenset({JobCompleted, JobFilesDeleted})
+"""By type: `isinstance` of a Struct takes ten times as long, and a replay has millions of other events."""
+
+
+class Held(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A key that a job holds, put by. The job says what the key is; `mark` is its fingerprint's number."""
+
+    job_id: str
+    by_url: bool
+    mark: int
+
+
 class Archive:
     """The newest job that has the files of an item. Folds after `Jobs`."""
 
@@ -21,14 +35,29 @@ class Archive:
         self._jobs = jobs
         self._by_key: dict[Key, str] = {}
         self._fingerprints: dict[Fingerprint, Fingerprint] = {}
+        self._marks: dict[int, Fingerprint] = {}
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log: a completed job enters, one whose files are deleted leaves."""
         for fact in facts:
-            if isinstance(fact.event, JobCompleted | JobFilesDeleted):
+            if type(fact.event) in TOLD:
                 entry = self._jobs.get(fact.record.stream.removeprefix("job-"))
                 if entry is not None:
                     self._note(entry.job, entering=isinstance(fact.event, JobCompleted))
+
+    def put_by(self) -> Iterator[Held]:
+        """What is known now, whatever is folded later."""
+        return _held(list(self._by_key.items()))
+
+    def fill(self, held: Sequence[Held]) -> None:
+        """Take in what was put by, when the jobs are there."""
+        for one in held:
+            job = self._jobs.require(one.job_id).job
+            if one.mark not in self._marks:
+                self._marks[one.mark] = self._mark(job)
+            for key in _keys_of(job, self._marks[one.mark]):
+                if (key[1] == "") is one.by_url:
+                    self._by_key[key] = one.job_id
 
     def find(self, item: ListedItem, options: MediaOptions, owner: str) -> str | None:
         """The owner's job that has what a download of this item would give."""
@@ -39,15 +68,22 @@ class Archive:
         return None
 
     def _note(self, job: Job, *, entering: bool) -> None:
-        mark = fingerprint(job.request)
-        mark = self._fingerprints.setdefault(mark, mark)
-        about = job.metadata
-        extractor, item_id = (about.extractor, about.id) if about is not None else (None, None)
-        for key in _keys(job.owner, extractor, item_id, job.request.url, mark):
+        for key in _keys_of(job, self._mark(job)):
             if entering:
                 self._by_key[key] = job.job_id
             elif self._by_key.get(key) == job.job_id:
                 del self._by_key[key]
+
+    def _mark(self, job: Job) -> Fingerprint:
+        """The fingerprint of a job's options; equal ones are one object."""
+        mark = fingerprint(job.request)
+        return self._fingerprints.setdefault(mark, mark)
+
+
+def _keys_of(job: Job, mark: Fingerprint) -> Iterator[Key]:
+    about = job.metadata
+    extractor, item_id = (about.extractor, about.id) if about is not None else (None, None)
+    return _keys(job.owner, extractor, item_id, job.request.url, mark)
 
 
 def _keys(
@@ -56,3 +92,10 @@ def _keys(
     if extractor and item_id and extractor != "generic":  # whose ids are the files' names, on whatever host
         yield owner, extractor, item_id, mark
     yield owner, "", url, mark
+
+
+def _held(kept: Sequence[tuple[Key, str]]) -> Iterator[Held]:
+    """The fingerprints, of which there are few, are left out: equal ones have one number."""
+    numbers: dict[Fingerprint, int] = {}
+    for (_, extractor, _, mark), job_id in kept:
+        yield Held(job_id, extractor == "", numbers.setdefault(mark, len(numbers)))

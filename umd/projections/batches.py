@@ -11,7 +11,7 @@ from umd.domain.events import BatchEvent, BatchQueued, DeliveryEvent
 from umd.domain.job import Job, State
 from umd.errors import NotFound
 from umd.log import Fact, Record, Unknown
-from umd.projections.jobs import Jobs
+from umd.projections.jobs import Entry, Jobs
 from umd.projections.watches import Watches
 
 Condition = Callable[[Batch], bool]
@@ -66,6 +66,21 @@ class Batches:
             if entry is not None and entry.job.batch_id in self._entries:
                 self._note(entry.job.batch_id, entry.job)
 
+    def in_creation_order(self) -> list[BatchEntry]:
+        """All batches, oldest first."""
+        return list(self._entries.values())
+
+    def fill(self, entries: Sequence[BatchEntry]) -> None:
+        """Take in batches as they were put by, in the order of their creation."""
+        for entry in entries:
+            self._enter(entry)
+
+    def fill_jobs(self, entries: Sequence[Entry]) -> None:
+        """Take in the states of the batches' jobs, when the batches are there."""
+        for entry in entries:
+            if entry.job.batch_id in self._entries:
+                self._note(entry.job.batch_id, entry.job)
+
     def get(self, batch_id: str) -> BatchEntry | None:
         """The batch with this id."""
         return self._entries.get(batch_id)
@@ -90,10 +105,6 @@ class Batches:
         """The jobs of a batch that have not come to their end."""
         ends = (State.COMPLETED, State.FAILED, State.CANCELLED)
         return [job_id for job_id, state in self._children[batch_id].items() if state not in ends]
-
-    def in_creation_order(self) -> list[BatchEntry]:
-        """All batches, oldest first."""
-        return list(self._entries.values())
 
     def active(self) -> list[str]:
         """The batches that are under way, oldest first; one that is frozen is not."""
@@ -145,12 +156,16 @@ class Batches:
         self._put(BatchEntry(batch, record.position, entry.created_position, entry.correlation))
 
     def _add(self, batch: Batch, record: Record) -> None:
-        place = (record.position, batch.batch_id)
+        self._enter(BatchEntry(batch, record.position, record.position, record.correlation))
+
+    def _enter(self, entry: BatchEntry) -> None:
+        batch = entry.batch
+        place = (entry.created_position, batch.batch_id)
         self._created.append(place)
         self._created_by.setdefault(batch.owner, []).append(place)
         self._children[batch.batch_id] = {}
         self._counts[batch.batch_id] = Counter()
-        self._put(BatchEntry(batch, record.position, record.position, record.correlation))
+        self._put(entry)
 
     def _put(self, entry: BatchEntry) -> None:
         batch_id = entry.batch.batch_id

@@ -1,12 +1,16 @@
 """Which job a stored file belongs to: every path that a completed job of the log names."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import msgspec
 
 from umd.clock import Micros
 from umd.domain.events import File, JobCompleted, JobFile, JobFilesDeleted, JobFilesMissing, JobStarted
 from umd.log import Fact
+from umd.projections.jobs import Jobs
+
+TOLD = frozenset({JobStarted, JobFile, JobCompleted, JobFilesDeleted, JobFilesMissing})
+"""By type, as in `umd.projections.archive`."""
 
 
 class StoredFile(msgspec.Struct, frozen=True):
@@ -18,23 +22,33 @@ class StoredFile(msgspec.Struct, frozen=True):
     deleted: bool = False
 
 
+class Kept(msgspec.Struct, frozen=True, gc=False, array_like=True):
+    """A path and the job that has it, put by."""
+
+    job_id: str
+    path: str
+    deleted: bool
+
+
 class Files:
     """The newest owner of each path. A path whose file was deleted stays known until another job takes it."""
 
     def __init__(self) -> None:
         self.stored_bytes = 0
         self._by_path: dict[str, StoredFile] = {}
-        self._of_job: dict[str, list[File]] = {}
+        self._of_job: dict[str, tuple[File, ...]] = {}
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log. Files count as soon as their job is completed."""
         for fact in facts:
+            if type(fact.event) not in TOLD:
+                continue
             job_id = fact.record.stream.removeprefix("job-")
             match fact.event:
                 case JobStarted():
                     self._of_job.pop(job_id, None)
                 case JobFile(file=file):
-                    self._of_job.setdefault(job_id, []).append(file)
+                    self._of_job[job_id] = (*self._of_job.get(job_id, ()), file)
                 case JobCompleted():
                     self._publish(job_id, fact.record.at)
                 case JobFilesDeleted():
@@ -43,6 +57,24 @@ class Files:
                     self._withdraw(job_id, paths)
                 case _:
                     pass
+
+    def put_by(self) -> tuple[Iterator[Kept], Iterator[str]]:
+        """Each path with the job that has it, and the jobs whose files are there or are coming."""
+        paths = list(self._by_path.items())
+        return (Kept(one.job_id, path, one.deleted) for path, one in paths), iter(list(self._of_job))
+
+    def fill(self, kept: Sequence[Kept], jobs: Jobs) -> None:
+        """Take in the paths that were put by, when the jobs are there: they know the files."""
+        for one in kept:
+            job = jobs.require(one.job_id).job
+            file = next(file for file in job.files if file.path == one.path)
+            self._by_path[one.path] = StoredFile(job.job_id, file, job.ended_at or 0, one.deleted)
+            self.stored_bytes += 0 if one.deleted else file.size_bytes
+
+    def fill_jobs(self, job_ids: Sequence[str], jobs: Jobs) -> None:
+        """The same for the jobs."""
+        for job_id in job_ids:
+            self._of_job[job_id] = jobs.require(job_id).job.files
 
     def get(self, path: str) -> StoredFile | None:
         """What the log knows under this path, relative to the storage root."""

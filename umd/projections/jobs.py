@@ -58,6 +58,11 @@ class Jobs:
             if fact.record.stream.startswith("job-"):
                 self._fold(fact)
 
+    def fill(self, entries: Sequence[Entry]) -> None:
+        """Take in jobs as they were put by, in the order of their creation."""
+        for entry in entries:
+            self._enter(entry)
+
     def get(self, job_id: str) -> Entry | None:
         """The job with this id."""
         return self._entries.get(job_id)
@@ -119,7 +124,7 @@ class Jobs:
         if event is None:  # a command's row: what came of it follows
             return
         job_id = record.stream.removeprefix("job-")
-        if isinstance(event, Unknown) and event.damaged:
+        if type(event) is Unknown and event.damaged:
             self.frozen.setdefault(job_id, record.position)
         if job_id in self.frozen:
             return
@@ -138,8 +143,12 @@ class Jobs:
         self._watches.tell(job_id, entry)
 
     def _add(self, job: Job, record: Record) -> None:
-        self._entries[job.job_id] = Entry(job, record.position, record.position, record.correlation)
-        place = (record.position, job.job_id)
+        self._enter(Entry(job, record.position, record.position, record.correlation))
+
+    def _enter(self, entry: Entry) -> None:
+        job = entry.job
+        self._entries[job.job_id] = entry
+        place = (entry.created_position, job.job_id)
         self._created.append(place)
         self._created_by.setdefault(job.owner, []).append(place)
         self._counts[job.state] += 1

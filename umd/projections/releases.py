@@ -3,6 +3,8 @@
 from collections import deque
 from collections.abc import Sequence
 
+import msgspec
+
 from umd.domain import engine as rules
 from umd.domain.engine import JUDGED_MAX, Release, Tally
 from umd.domain.events import (
@@ -15,6 +17,17 @@ from umd.domain.events import (
 )
 from umd.log import Fact
 from umd.projections.jobs import Jobs
+
+
+class Judgement(msgspec.Struct, frozen=True):
+    """All that is known, as a snapshot keeps it."""
+
+    release: Release
+    position: int
+    answered: str
+    before: Tally
+    after: Tally | None
+    recent: tuple[bool, ...]
 
 
 class Releases:
@@ -49,6 +62,17 @@ class Releases:
                     self._evolve(fact.event)
             elif isinstance(fact.event, JobCompleted | JobFailed):
                 self._judge(fact.record.stream, fact.event)
+
+    def put_by(self) -> Judgement:
+        """What is known now."""
+        recent = tuple(self._recent)
+        return Judgement(self.release, self.position, self.answered, self._before, self._after, recent)
+
+    def fill(self, kept: Judgement) -> None:
+        """Take in what was put by."""
+        self.release, self.position, self.answered = kept.release, kept.position, kept.answered
+        self._before, self._after = kept.before, kept.after
+        self._recent.extend(kept.recent)
 
     @property
     def verdict(self) -> Tally | None:

@@ -1,7 +1,8 @@
 """The service's totals: folded from the log, and so the same before and after a restart."""
 
 from collections import Counter, deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from copy import copy
 from typing import Any, get_args
 
 import msgspec
@@ -29,6 +30,34 @@ class Course(msgspec.Struct):
     waiting_since: Micros | None
     started_at: Micros | None = None
     bytes_found: int = 0
+
+
+class Spread(msgspec.Struct, frozen=True):
+    """A distribution, put by."""
+
+    bounds: tuple[float, ...]
+    counts: tuple[int, ...]
+    sum: float
+
+    @classmethod
+    def of(cls, distribution: Distribution) -> "Spread":
+        return cls(distribution.bounds, distribution.counts, distribution.sum)
+
+
+class Totals(msgspec.Struct, frozen=True, kw_only=True):
+    """The sums, put by."""
+
+    events: dict[str, int]
+    ended: dict[str, int]
+    errors: dict[str, int]
+    deletions: dict[str, int]
+    accepted: int
+    attempts: int
+    downloaded_bytes: int
+    stored_bytes: int
+    durations: Spread
+    latencies: Spread
+    recent: tuple[float, ...]
 
 
 class Statistics:
@@ -74,6 +103,49 @@ class Statistics:
                 handler = self._handlers.get(type(fact.event))
                 if handler is not None:
                     handler(record.stream, fact.event, record.at)
+
+    def put_by(self) -> tuple[Totals, Iterator[tuple[str, Course]], Iterator[tuple[str, int]]]:
+        """What is known now: the sums, the jobs that have not ended, and what the others' files take."""
+        totals = Totals(
+            events=dict(self.events),
+            ended=dict(self.ended),
+            errors=dict(self.errors),
+            deletions=dict(self.deletions),
+            accepted=self.accepted,
+            attempts=self.attempts,
+            downloaded_bytes=self.downloaded_bytes,
+            stored_bytes=self.stored_bytes,
+            durations=Spread.of(self.durations),
+            latencies=Spread.of(self.latencies),
+            recent=tuple(self._recent),
+        )
+        courses = [(stream, copy(course)) for stream, course in self._courses.items()]
+        return totals, iter(courses), iter(list(self._stored.items()))
+
+    def fill(self, totals: Totals) -> None:
+        """Take in the sums that were put by."""
+        for mine, put_by in (
+            (self.events, totals.events),
+            (self.ended, totals.ended),
+            (self.errors, totals.errors),
+            (self.deletions, totals.deletions),
+        ):
+            mine.update(put_by)
+        self.accepted += totals.accepted
+        self.attempts += totals.attempts
+        self.downloaded_bytes += totals.downloaded_bytes
+        self.stored_bytes += totals.stored_bytes
+        for spread, values in ((self.durations, totals.durations), (self.latencies, totals.latencies)):
+            spread.add(values.bounds, values.counts, values.sum)
+        self._recent.extend(totals.recent)
+
+    def fill_courses(self, courses: Sequence[tuple[str, Course]]) -> None:
+        """Take in the jobs that had not ended."""
+        self._courses.update(courses)
+
+    def fill_stored(self, stored: Sequence[tuple[str, int]]) -> None:
+        """Take in what the files of the ended jobs take."""
+        self._stored.update(stored)
 
     @property
     def success_rate(self) -> float | None:

@@ -12,13 +12,13 @@ from umd.clock import Micros
 from umd.domain import batch as batch_rules
 from umd.domain import engine as engine_rules
 from umd.domain import job as job_rules
-from umd.domain.batch import Batch
 from umd.domain.commands import Command, EngineCommand, JobCommand
 from umd.domain.events import BatchQueued, DeliveryEvent, EngineEvent, Event, JobEvent, JobQueued
-from umd.domain.job import Job, State
+from umd.domain.job import State
 from umd.errors import Refused
 from umd.log import Fact, Record, Unknown
 from umd.log.codec import EVENTS, decode_command
+from umd.projections.models import Models
 from umd.replay.past import Past
 
 
@@ -39,16 +39,21 @@ class Decided(msgspec.Struct):
 
 
 class Again:
-    """Goes through a log from its beginning, and yields every difference."""
+    """Goes through a log from its beginning, and yields every difference.
 
-    def __init__(self) -> None:
+    Where the first rows are pruned, `base` is what they came to.
+    """
+
+    def __init__(self, base: Models | None = None) -> None:
+        base = base or Models()
+        jobs, batches = base.jobs.in_creation_order(), base.batches.in_creation_order()
         self.decided = Decided()
-        self._jobs: dict[str, Job] = {}
-        self._batches: dict[str, Batch] = {}
-        self._release = engine_rules.NOTHING_KNOWN
+        self._jobs = {job_rules.stream(entry.job.job_id): entry.job for entry in jobs}
+        self._batches = {batch_rules.stream(entry.batch.batch_id): entry.batch for entry in batches}
+        self._release = base.releases.release
         self._due: dict[str, deque[Event]] = {}
         self._frozen: set[str] = set()
-        self._served = Past()
+        self._served = Past(base)
 
     def differences(self, records: Iterable[Record]) -> Iterator[Difference]:
         for record in records:

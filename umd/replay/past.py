@@ -7,18 +7,19 @@ from umd.domain import job as job_rules
 from umd.domain.events import JobQueued
 from umd.log import EventLog, Fact, Record
 from umd.log.codec import facts
-from umd.projections.batches import Batches
-from umd.projections.jobs import Entry, Jobs
+from umd.projections.jobs import Entry
+from umd.projections.models import Models
 
 PAGE_ROWS = 500
 
 
 class Past:
-    """What was known when some streams, or all, had come so far."""
+    """What was known when some streams, or all, had come so far; `base` is what was known before."""
 
-    def __init__(self) -> None:
-        self.jobs = Jobs()
-        self.batches = Batches(self.jobs)
+    def __init__(self, base: Models | None = None) -> None:
+        base = base or Models()
+        self.jobs = base.jobs
+        self.batches = base.batches
 
     def apply(self, told: Sequence[Fact]) -> None:
         """Go on by these rows."""
@@ -52,9 +53,9 @@ async def batch_at(log: EventLog, batch_id: str, position: int) -> Past:
     return past
 
 
-def fold(records: Iterable[Record]) -> Past:
-    """All that these rows, a log from its beginning, leave."""
-    past = Past()
+def fold(records: Iterable[Record], base: Models | None = None) -> Past:
+    """All that these rows leave, of a log from its beginning or from what its pruned rows came to."""
+    past = Past(base)
     for page in _pages(records):
         past.apply(facts(page))
     return past

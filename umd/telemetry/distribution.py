@@ -23,6 +23,17 @@ class Distribution:
         """The average, None where there was no value."""
         return self.sum / self.count if self.count else None
 
+    @property
+    def counts(self) -> tuple[int, ...]:
+        """How many values each bucket has."""
+        return tuple(self._counts)
+
+    def add(self, bounds: Sequence[float], counts: Sequence[int], total: float) -> None:
+        """Take in another one's values. Where its bounds are others, a value counts as its bucket's bound."""
+        for bound, count in zip((*bounds, float("inf")), counts, strict=True):
+            self._counts[bisect_left(self.bounds, bound)] += count
+        self.sum += total
+
     def observe(self, value: float) -> None:
         self._counts[bisect_left(self.bounds, value)] += 1
         self.sum += value

@@ -1,5 +1,5 @@
 PRAGMA auto_vacuum = INCREMENTAL;
-PRAGMA user_version = 2;
+PRAGMA user_version = 3;
 CREATE TABLE log (
   position       INTEGER PRIMARY KEY,
   stream         TEXT    NOT NULL,  -- what the row belongs to: 'job-01j5…'
@@ -19,7 +19,23 @@ BEGIN
   SELECT RAISE(ABORT, 'rows of the log are never changed');
 END;
 CREATE TABLE writer (epoch INTEGER NOT NULL) STRICT;
+CREATE TABLE snapshot (
+  position INTEGER PRIMARY KEY,  -- of the last row that it stands for
+  hash     BLOB    NOT NULL,     -- of that row
+  code     TEXT    NOT NULL,     -- of the rules that it was folded by
+  parts    INTEGER NOT NULL,
+  digest   BLOB    NOT NULL      -- over its parts, keyed by the hash
+) STRICT;
+CREATE TABLE snapshot_part (
+  position INTEGER NOT NULL,
+  part     INTEGER NOT NULL,     -- 0, 1, 2, …
+  section  TEXT    NOT NULL,
+  data     BLOB    NOT NULL,     -- lines of JSON, deflated
+  PRIMARY KEY (position, part)
+) STRICT;
+CREATE TABLE floor (position INTEGER NOT NULL) STRICT;
 INSERT INTO writer VALUES (1);
+INSERT INTO floor VALUES (0);
 INSERT INTO log VALUES (1, 'job-0', 1, 'command', 'SubmitDownload', 1, 1700000000000000, 'request-ü', NULL, CAST('{"type":"SubmitDownload","job_id":"Grüße","request":{"quality":"best","custom_format":null,"video_format":"mp4","audio_only":false,"audio_format":"mp3","audio_quality":"192","download_subtitles":false,"auto_subtitles":false,"embed_subtitles":false,"subtitle_languages":["en"],"subtitle_format":"srt","write_thumbnail":false,"all_thumbnails":false,"embed_thumbnail":false,"thumbnail_format":null,"embed_metadata":true,"embed_chapters":false,"split_chapters":false,"sponsorblock_remove":[],"write_info_json":false,"write_description":false,"write_comments":false,"download_sections":[],"live_from_start":false,"wait_for_video_sec":null,"path_template":"videos/{safe_title}-{id}.{ext}","max_filesize":null,"limit_rate":null,"cookies_id":null,"proxy":null,"retries":null,"priority":0,"timeout_sec":null,"retention_sec":2,"webhook_url":null,"webhook_secret":null,"webhook_events":null,"url":"Grüße"},"limits":{"timeout_sec":2,"retries":2,"retry_base_sec":2,"retention_sec":2},"owner":"Grüße","batch_id":null,"body_hash":null,"member":null}' AS BLOB), X'63120307F2501C7571687E27C4DAEFEE');
 INSERT INTO log VALUES (2, 'job-0', 2, 'event', 'job.queued', 1, 1700000000000000, 'request-ü', 1, CAST('{"type":"job.queued","job_id":"Grüße","request":{"quality":"best","custom_format":null,"video_format":"mp4","audio_only":false,"audio_format":"mp3","audio_quality":"192","download_subtitles":false,"auto_subtitles":false,"embed_subtitles":false,"subtitle_languages":["en"],"subtitle_format":"srt","write_thumbnail":false,"all_thumbnails":false,"embed_thumbnail":false,"thumbnail_format":null,"embed_metadata":true,"embed_chapters":false,"split_chapters":false,"sponsorblock_remove":[],"write_info_json":false,"write_description":false,"write_comments":false,"download_sections":[],"live_from_start":false,"wait_for_video_sec":null,"path_template":"videos/{safe_title}-{id}.{ext}","max_filesize":null,"limit_rate":null,"cookies_id":null,"proxy":null,"retries":null,"priority":0,"timeout_sec":null,"retention_sec":2,"webhook_url":null,"webhook_secret":null,"webhook_events":null,"url":"Grüße"},"limits":{"timeout_sec":2,"retries":2,"retry_base_sec":2,"retention_sec":2},"owner":"Grüße","batch_id":null,"body_hash":null,"member":null}' AS BLOB), X'D01537114C254454B44E0F85F4C8E25B');
 INSERT INTO log VALUES (3, 'job-0', 3, 'event', 'job.queued', 1, 1700000000000000, 'request-ü', 1, CAST('{"type":"job.queued","job_id":"Grüße","request":{"quality":"best","custom_format":"Grüße","video_format":"webm","audio_only":true,"audio_format":"wav","audio_quality":"best","download_subtitles":true,"auto_subtitles":true,"embed_subtitles":true,"subtitle_languages":["en"],"subtitle_format":"vtt","write_thumbnail":true,"all_thumbnails":true,"embed_thumbnail":true,"thumbnail_format":"webp","embed_metadata":true,"embed_chapters":true,"split_chapters":true,"sponsorblock_remove":["sponsor"],"write_info_json":true,"write_description":true,"write_comments":true,"download_sections":["Grüße"],"live_from_start":true,"wait_for_video_sec":2,"path_template":"Grüße","max_filesize":2,"limit_rate":1024,"cookies_id":"Grüße","proxy":"Grüße","retries":2,"priority":2,"timeout_sec":60,"retention_sec":2,"webhook_url":"Grüße","webhook_secret":"Grüße","webhook_events":["download.started"],"url":"Grüße"},"limits":{"timeout_sec":2,"retries":2,"retry_base_sec":2,"retention_sec":2},"owner":"Grüße","batch_id":"Grüße","body_hash":"Grüße","member":{"playlist":"Grüße","playlist_index":2,"uploader":"Grüße"}}' AS BLOB), X'983B7643B5FD0CA34539613C49282D08');

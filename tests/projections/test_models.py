@@ -1,0 +1,109 @@
+"""What was put by and filled again is what would be folded from all rows, for each read model."""
+
+from collections.abc import Sequence
+from random import Random  # noqa: TID251  # seeded by the test
+from typing import Any
+
+import msgspec
+import pytest
+
+from tests.random_histories import History, cuts
+from umd.log import Record, Unknown
+from umd.log.codec import facts
+from umd.log.ledger import Ledger
+from umd.log.snapshot import Packing, Unpacking, capture
+from umd.projections.models import Models
+from umd.telemetry.distribution import Distribution
+
+NOT_STATE = {"_watches", "_fillers", "_jobs", "_handlers", "_marks", "_fingerprints"}
+
+
+def known(model: object) -> dict[str, Any]:
+    """All that a read model knows, in a form that can be compared; what is 0 counts as absent."""
+    return {name: plain(value) for name, value in vars(model).items() if name not in NOT_STATE}
+
+
+def plain(value: Any) -> Any:  # noqa: ANN401  # whatever a model holds
+    if isinstance(value, dict):
+        return {key: plain(one) for key, one in value.items() if one != 0}
+    if isinstance(value, Distribution):
+        return value.bounds, value.counts, pytest.approx(value.sum)
+    return value
+
+
+def folded(records: Sequence[Record], models: Models | None = None) -> Models:
+    models = models or Models()
+    for begin in range(0, len(records), 50):
+        models.apply(facts(records[begin : begin + 50]))
+    return models
+
+
+def put_by(records: Sequence[Record], models: Models) -> Models:
+    """The models as a start would have them that takes up a snapshot of these."""
+    ledger = Ledger()
+    ledger.admit(records)
+    packing = Packing(capture(ledger, models))
+    parts = []
+    while part := packing.next():
+        parts.append(part)
+    filled = Models()
+    unpacking = Unpacking(packing.head, filled)
+    read = [(part.section, unpacking.read(part)) for part in parts]
+    unpacking.end()
+    for section, items in read:
+        filled.fill(section, items)
+    again = Ledger()
+    again.begin_at(packing.head.position, packing.head.hash, unpacking.standings)
+    assert vars(again) == vars(ledger)
+    return filled
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_what_is_filled_and_told_the_rest_is_what_is_folded_from_all(seed: int) -> None:
+    records = History(seed).go_on(150).records
+    whole = folded(records)
+
+    for cut in cuts(records, Random(seed)):
+        before = folded(records[:cut])
+        filled = put_by(records[:cut], before)
+        assert_same(filled, before)
+        assert_same(folded(records[cut:], filled), whole)
+
+
+def assert_same(some: Models, others: Models) -> None:
+    for name in ("jobs", "batches", "releases", "archive", "files", "statistics"):
+        assert known(getattr(some, name)) == known(getattr(others, name)), name
+
+
+def test_a_history_has_all_that_a_snapshot_keeps() -> None:
+    """Else the test above would say nothing of what is not there."""
+    models = folded(History(3).go_on(400).records)
+
+    empty = [name for name, items in models.capture().items() if not list(items)]
+
+    assert empty == []
+
+
+def test_what_is_captured_does_not_change_any_more() -> None:
+    records = History(7).go_on(300).records
+    models = folded(records[:200])
+    expected = {name: msgspec.json.encode(list(items)) for name, items in models.capture().items()}
+
+    captured = models.capture()
+    folded(records[200:], models)
+
+    assert {name: msgspec.json.encode(list(items)) for name, items in captured.items()} == expected
+
+
+def test_models_that_passed_an_event_over_are_not_whole() -> None:
+    [first, second, *_] = History(1).go_on(1).records
+    models = Models()
+    models.apply(facts([first]))
+    assert models.is_whole
+
+    newer = msgspec.structs.replace(second, type="job.sung")
+    [fact] = facts([newer])
+    assert isinstance(fact.event, Unknown)
+    models.apply([fact])
+
+    assert not models.is_whole
