@@ -63,6 +63,15 @@ def test_a_spelling_of_loopback_in_ipv6_is_read_as_that(host: str) -> None:
     assert hosts.readings(host) == (ip_address("::1"),)
 
 
+@pytest.mark.parametrize("zeros", [0, 1, 30, 37, 38, 39, 40, 41, 200])
+def test_zeros_pad_a_number_in_any_base(zeros: int) -> None:
+    padding = "0" * zeros
+
+    assert hosts.readings(f"0x{padding}7f000001") == (hosts.LOOPBACK,)
+    assert hosts.readings(f"0{padding}17700000001") == (hosts.LOOPBACK,)
+    assert hosts.readings(f"0{padding}177.1")[0] == hosts.LOOPBACK
+
+
 def test_where_readers_disagree_both_readings_are_given() -> None:
     assert set(hosts.readings("0177.0.0.1")) == {ip_address("127.0.0.1"), ip_address("177.0.0.1")}
     assert set(hosts.readings("010.8.8.8")) == {ip_address("8.8.8.8"), ip_address("10.8.8.8")}

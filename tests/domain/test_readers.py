@@ -21,7 +21,7 @@ from umd.domain import hosts, urls
 from umd.domain.addresses import Address
 
 QUICK = settings(max_examples=100, suppress_health_check=[HealthCheck.too_slow], deadline=None)
-LONG = settings(QUICK, max_examples=50_000)
+LONG = settings(QUICK, max_examples=5_000)
 
 HOSTS = st.sampled_from(
     (

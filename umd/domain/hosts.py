@@ -35,6 +35,8 @@ _NUMBER = re.compile(r"0[xX][0-9a-fA-F]*|[0-9]+")
 _TO_THE_LEFT = 4
 _KNOWN_MAX = 1_024
 """Of how many hosts it is remembered how they are read: a download asks for the same few again and again."""
+_DIGITS_MAX = 40
+"""No address has so many."""
 
 
 class Unreadable(ValueError):
@@ -114,14 +116,14 @@ def _four(labels: list[str]) -> Iterator[IPv4Address]:
 
 
 def _values(label: str) -> Iterator[int]:
-    """A number as octal where it begins with a zero, as most read it, and as it stands."""
-    if len(label) > 40:  # noqa: PLR2004  # no reader takes so many digits, save as padding
-        label = label.lstrip("0") or "0"
-        if len(label) > 40:  # noqa: PLR2004
-            return
-    if label.startswith("0x"):
-        yield int(label[2:] or "0", 16)
+    """A number as octal where it begins with a zero, as most read it, and as it stands; zeros are padding."""
+    is_hex = label.startswith("0x")
+    digits = (label[2:] if is_hex else label).lstrip("0") or "0"
+    if len(digits) > _DIGITS_MAX:
         return
-    if label.startswith("0") and not set(label) & set("89"):
-        yield int(label, 8)
-    yield int(label)
+    if is_hex:
+        yield int(digits, 16)
+        return
+    if label.startswith("0") and not set(digits) & set("89"):
+        yield int(digits, 8)
+    yield int(digits)
