@@ -59,6 +59,8 @@ def test_a_flipped_byte_anywhere_is_found() -> None:
             vault.open(Sealed(sealed.key, sealed.nonce, bytes(data)), "me", "1")
     with pytest.raises(Unsealable):
         vault.open(sealed, "you", "1")
+    with pytest.raises(Unsealable):
+        vault.open(Sealed(sealed.key, b"", sealed.data), "me", "1")
     assert vault.open(sealed, "me", "1") == b"crumbs"
 
 

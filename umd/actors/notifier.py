@@ -25,6 +25,9 @@ from umd.storage.vault import Vault
 
 AT_ONCE_MAX = 32
 OF_ONE_HOST_MAX = 4
+SILENT_MAX = 10_000
+"""Of how many hosts it is remembered that they did not answer, and get one attempt at a time."""
+
 STOP_WAIT_SEC = 3.0
 SPACE_WAIT_SEC = 1.0
 GONE = 410
@@ -197,7 +200,7 @@ class Notifier(Actor[None]):
             self._silent.discard(host)
         except (Unanswered, Unsealable) as failure:
             reason = str(failure)
-            if isinstance(failure, Unanswered):
+            if isinstance(failure, Unanswered) and len(self._silent) < SILENT_MAX:
                 self._silent.add(host)
         except Exception as error:  # noqa: BLE001  # a bug fails this delivery and no other
             _log.exception("webhook.bug", stream=stream)

@@ -65,7 +65,7 @@ class Vault:
             raise Unsealable(f"The key {sealed.key} is not among those of UMD_COOKIE_KEY.")
         try:
             return cipher.decrypt(sealed.nonce, sealed.data, _bound(sealed.key, context))
-        except InvalidTag:
+        except (InvalidTag, ValueError):  # the second for a nonce of another length
             raise Unsealable("What was sealed has been changed, or belongs elsewhere.") from None
 
     def seal_text(self, plain: str, *context: str) -> str:
