@@ -148,7 +148,14 @@ class World:
             checks=self.checks,
             statistics=self.statistics,
             counts=self.counts,
-            vitals=lambda: Vitals("2026.10.26", ("child_started",), "netns", {"root": 0, "jobs": 0}, 0.0),
+            vitals=lambda: Vitals(
+                "2026.10.26",
+                ("child_started",),
+                "netns",
+                {"root": 0, "jobs": 0},
+                0.0,
+                log_bytes={"database": 4_096, "wal": 0},
+            ),
             permits=self.permits,
         )
 
