@@ -77,7 +77,7 @@ SWEEP_ROWS_MAX: Final = 500
 PAGES_FREE: Final = "PRAGMA freelist_count"
 PAGES_FREE_MAX: Final = 1_024
 """So many free pages (4 MiB) are left to be used again."""
-PAGES_GIVEN_BACK: Final = 128
+PAGES_GIVEN_BACK: Final = 32
 GIVE_BACK: Final = f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"
 
 WAL_BYTES_MAX: Final = 32 * 2**20
