@@ -4,6 +4,7 @@ Steps are bounded by what they touch (rows, bytes, pages), so that an append wai
 most. What another server has taken over is not written: every write names its epoch.
 """
 
+import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import suppress
@@ -58,7 +59,7 @@ AND :epoch = (SELECT epoch FROM writer) RETURNING 1
 """,
     """
 DELETE FROM log WHERE position IN (
-  SELECT position FROM log WHERE position <= (SELECT position FROM floor) ORDER BY position LIMIT 250
+  SELECT position FROM log WHERE position <= (SELECT position FROM floor) ORDER BY position LIMIT :rows
 ) AND :epoch = (SELECT epoch FROM writer) RETURNING 1
 """,
     """
@@ -69,10 +70,14 @@ DELETE FROM snapshot_part WHERE rowid IN (
 )
 """Heads but for the newest and the base; rows up to the floor; parts without a head. A little of each."""
 
+SWEEP_SEC: Final = 0.008
+SWEEP_ROWS_MIN: Final = 10
+SWEEP_ROWS_MAX: Final = 500
+
 PAGES_FREE: Final = "PRAGMA freelist_count"
 PAGES_FREE_MAX: Final = 1_024
 """So many free pages (4 MiB) are left to be used again."""
-PAGES_GIVEN_BACK: Final = 128
+PAGES_GIVEN_BACK: Final = 32
 GIVE_BACK: Final = f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"
 
 WAL_BYTES_MAX: Final = 32 * 2**20
@@ -92,12 +97,21 @@ class ShelvedLog(KeptLog):
     _writing: aiosqlite.Connection
     _ballast: Ballast
     _epoch: int
+    _sweep_rows = 100
 
     async def sweep(self) -> bool:
+        values: dict[str, object] = {"epoch": self._epoch, "rows": self._sweep_rows}
         for statement in SWEEPS:
-            if list(await self._write_rows(statement, {"epoch": self._epoch}, reserve=False)):
+            began = asyncio.get_running_loop().time()
+            if list(await self._write_rows(statement, values, reserve=False)):
+                self._adapt(asyncio.get_running_loop().time() - began)
                 return True
         return False
+
+    def _adapt(self, took_sec: float) -> None:
+        """Delete fewer rows in a step where the volume is slow, and more where it is quick."""
+        wanted = round(self._sweep_rows * SWEEP_SEC / max(took_sec, SWEEP_SEC / 2))
+        self._sweep_rows = min(max(wanted, SWEEP_ROWS_MIN), SWEEP_ROWS_MAX)
 
     async def give_back(self) -> bool:
         """Give some free pages back to the volume; False when few are left."""
