@@ -48,7 +48,7 @@ phases.coverage.enabled = false
 """
 """An address that is too long is refused as such, whatever else is wrong with it."""
 
-FUZZ_WAIT_SEC = 110
+FUZZ_WAIT_SEC = 240
 DOCUMENT = document()
 
 

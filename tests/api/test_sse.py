@@ -495,8 +495,8 @@ async def test_heartbeats_come_and_the_stream_ends_by_itself() -> None:
 
 async def test_a_filtered_stream_that_ends_by_itself_says_from_where_to_resume() -> None:
     async with world(limits=msgspec.structs.replace(CALM, max_sec=0.1)) as w:
-        feed = await w.feed("/events?types=job.failed", 0)
         await w.running_job()
+        feed = await w.feed("/events?types=job.failed", 0)
 
         assert await feed.rest() == []
         assert feed.last_id == w.log.head

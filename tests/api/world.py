@@ -41,7 +41,7 @@ from umd.storage.vault import Vault
 from umd.storage.volume import Volume
 from umd.telemetry.counts import Counts
 
-DEADLINE_SEC = 10.0
+DEADLINE_SEC = 60.0
 URL = "https://example.com/watch?v=1"
 PREFIX = "/api/v1"
 COOKIE_KEY = "A" * 43 + "="

@@ -17,7 +17,7 @@ import psutil
 from tests.site import PLUGINS
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT_SEC = 30.0
+WAIT_SEC = 90.0
 FINAL = ("completed", "failed", "cancelled")
 
 

@@ -14,7 +14,7 @@ from umd.egress.notices import Notice
 from umd.egress.passage import Allowance, Passage
 from umd.egress.proxy import Egress
 
-DEADLINE_SEC = 10.0
+DEADLINE_SEC = 60.0
 PUBLIC = ip_address("93.184.215.14")
 PUBLIC_V6 = ip_address("2606:2800:21f:cb07:6820:80da:af6b:8b2c")
 INNER = ip_address("10.0.0.7")

@@ -45,7 +45,7 @@ from umd.errors import NotFound
 from umd.settings import Settings
 
 ROOT = Path(__file__).parent.parent.parent
-WAIT_SEC = 20.0
+WAIT_SEC = 60.0
 
 R = TypeVar("R")
 

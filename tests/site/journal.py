@@ -11,7 +11,7 @@ from typing import TypeVar
 from aiohttp import web
 
 RECORDS_MAX = 100_000
-WAIT_SEC = 10.0
+WAIT_SEC = 60.0
 
 T = TypeVar("T")
 
