@@ -1,4 +1,4 @@
-"""Random histories of the service: commands of jobs, batches and the engine, decided by the rules."""
+"""Random histories of the service: commands of jobs, batches, engine and volume, decided by the rules."""
 
 from collections.abc import Iterator, Sequence
 from random import Random  # noqa: TID251  # seeded by the test
@@ -9,7 +9,7 @@ from tests.domain.builders import DONE, LIMITS, METADATA, NETWORK, PRIVATE, PROG
 from umd.clock import SECOND, Micros, encode_id, instant
 from umd.domain import batch as batches
 from umd.domain import commands as c
-from umd.domain import engine
+from umd.domain import engine, storage
 from umd.domain import events as e
 from umd.domain import job as jobs
 from umd.domain.batch import Batch
@@ -73,6 +73,8 @@ class History:
             self._batch_command()
         elif draw < 0.28:
             self._engine_command()
+        elif draw < 0.29:
+            self._store(c.RecordSwept((e.SweptFile(f"videos/{self._random.choice('xyz')}.mp4", 10),)))
         else:
             self._job_command(self._random.choice(list(self.jobs)))
 
@@ -182,6 +184,8 @@ class History:
             for change in changes:
                 self.release = engine.evolve(self.release, change)
             return engine.STREAM, changes
+        if isinstance(command, c.RecordSwept):
+            return storage.STREAM, storage.decide(command)
         whole = self.batches.get(command.batch_id)
         found = batches.decide(whole, command)
         for one in found:

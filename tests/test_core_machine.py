@@ -41,6 +41,7 @@ from umd.projections.files import Files
 from umd.projections.jobs import Jobs
 from umd.projections.queue import Queue
 from umd.projections.releases import Releases
+from umd.projections.sweeps import Sweeps
 
 T = TypeVar("T")
 JOBS_MAX = 3
@@ -73,7 +74,9 @@ class Core(RuleBasedStateMachine):
     def _open(self) -> None:
         self.known, self.files = Jobs(), Files()
         self.whole = Batches(self.known)
-        self.dispatcher = Dispatcher(self.log, self.known, self.whole, Releases(self.known), self.clock)
+        self.dispatcher = Dispatcher(
+            self.log, self.known, self.whole, Releases(self.known), Sweeps(), self.clock
+        )
         self._run(self.log.start(self.known.apply, self.whole.apply, self.files.apply))
 
     def _execute(self, command: c.AnyJobCommand, correlation: str = "machine") -> None:

@@ -7,13 +7,15 @@ from umd.clock import Clock, Micros
 from umd.domain import batch as batch_rules
 from umd.domain import engine as engine_rules
 from umd.domain import job as job_rules
-from umd.domain.commands import AnyBatchCommand, AnyEngineCommand, AnyJobCommand, Command
+from umd.domain import storage as storage_rules
+from umd.domain.commands import AnyBatchCommand, AnyEngineCommand, AnyJobCommand, Command, RecordSwept
 from umd.domain.events import Event
 from umd.errors import Conflict, InvalidState
 from umd.log import EventLog
 from umd.projections.batches import BatchEntry, Batches
 from umd.projections.jobs import Entry, Jobs
 from umd.projections.releases import Releases
+from umd.projections.sweeps import Sweeps
 
 CONFLICTS_MAX = 50
 
@@ -34,11 +36,14 @@ K = TypeVar("K", bound=_Known)
 class Dispatcher:
     """Executes commands. Nothing else appends to the log."""
 
-    def __init__(self, log: EventLog, jobs: Jobs, batches: Batches, releases: Releases, clock: Clock) -> None:
+    def __init__(
+        self, log: EventLog, jobs: Jobs, batches: Batches, releases: Releases, sweeps: Sweeps, clock: Clock
+    ) -> None:
         self._log = log
         self._jobs = jobs
         self._batches = batches
         self._releases = releases
+        self._sweeps = sweeps
         self._clock = clock
 
     async def execute(
@@ -82,6 +87,17 @@ class Dispatcher:
             lambda: self._releases,
             lambda known, _: engine_rules.decide((known or self._releases).release, command),
             correlation,
+            None,
+        )
+
+    async def execute_storage(self, command: RecordSwept) -> None:
+        """The same for what was swept: nothing refuses it."""
+        await self._store(
+            storage_rules.STREAM,
+            command,
+            lambda: self._sweeps,
+            lambda _, __: storage_rules.decide(command),
+            None,
             None,
         )
 

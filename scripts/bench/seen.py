@@ -16,6 +16,7 @@ from umd.log.sqlite import SqliteLog
 from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
 from umd.projections.releases import Releases
+from umd.projections.sweeps import Sweeps
 
 JOBS = 10_000
 AT_ONCE = 500
@@ -29,7 +30,7 @@ async def fill(folder: Path) -> None:
     jobs, clock = Jobs(), SystemClock()
     log = SqliteLog(folder / "log")
     await log.start(jobs.apply)
-    dispatcher = Dispatcher(log, jobs, Batches(jobs), Releases(jobs), clock)
+    dispatcher = Dispatcher(log, jobs, Batches(jobs), Releases(jobs), Sweeps(), clock)
 
     async def one(number: int) -> None:
         job_id = clock.new_id()

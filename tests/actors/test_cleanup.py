@@ -1,6 +1,7 @@
 """What is deleted when, and what is left alone, on a virtual clock."""
 
 import asyncio
+import os
 from pathlib import Path
 
 import msgspec
@@ -12,7 +13,7 @@ from tests.domain.builders import LIMITS, METADATA, NETWORK
 from tests.virtual import run_virtual
 from umd.clock import SECOND, instant
 from umd.domain import commands as c
-from umd.domain.events import Limits
+from umd.domain.events import FilesSwept, Limits, SweptFile
 from umd.domain.job import FINAL, Job, State
 from umd.domain.naming import Place
 from umd.engine.protocol import Extracted, Finished
@@ -187,6 +188,14 @@ def test_jobs_wait_for_space_and_go_on_by_themselves(tmp_path: Path) -> None:
     run_virtual(main())
 
 
+def swept(world: World) -> list[FilesSwept]:
+    return [
+        msgspec.json.decode(record.data, type=FilesSwept)
+        for record in world.log.records
+        if record.type == "storage.files_swept"
+    ]
+
+
 def test_a_running_job_is_let_alone_when_space_gets_short(tmp_path: Path) -> None:
     async def main() -> None:
         def prepare(world: World) -> None:
@@ -220,6 +229,51 @@ def test_a_file_that_no_job_knows_goes_after_the_grace(tmp_path: Path) -> None:
             assert not stranger.parent.exists()
             assert outside.exists(), "only the media folders are the service's own"
             assert path(world, job).exists()
+            assert swept(world) == [FilesSwept((SweptFile("videos/old/stranger.mp4", 1),))]
+
+    run_virtual(main())
+
+
+def test_every_file_that_is_swept_is_told_a_hundred_at_once(tmp_path: Path) -> None:
+    names = [b"\xff.mp4", *(b"%03d.mp4" % number for number in range(150))]
+    (tmp_path / "videos").mkdir()
+    for name in names:
+        (tmp_path / "videos" / os.fsdecode(name)).write_bytes(b"??")
+
+    async def main() -> None:
+        async with running(tmp_path, Settings(orphan_grace_sec=0)) as world:
+            await asyncio.sleep(10)
+
+            told = [[file.path for file in event.files] for event in swept(world)]
+            assert [len(paths) for paths in told] == [100, 51]
+            assert [*told[0], *told[1]] == [*(f"videos/{n:03d}.mp4" for n in range(150)), "videos/\\xff.mp4"]
+            assert not list((tmp_path / "videos").glob("*"))
+
+    run_virtual(main())
+
+
+def test_a_file_that_the_disk_keeps_hides_none_that_is_gone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    kept = tmp_path / "videos/b.mp4"
+    kept.parent.mkdir()
+    for name in "abc":
+        (kept.parent / f"{name}.mp4").write_bytes(b"?")
+    unlink = Path.unlink
+
+    def refuse(path: Path, missing_ok: bool = False) -> None:
+        if path == kept:
+            raise OSError(30, "Read-only file system")
+        unlink(path, missing_ok)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
+
+    async def main() -> None:
+        async with running(tmp_path, Settings(orphan_grace_sec=0)) as world:
+            await asyncio.sleep(0.5)
+
+            assert swept(world) == [FilesSwept((SweptFile("videos/a.mp4", 1),))]
+            assert kept.exists()
 
     run_virtual(main())
 

@@ -29,6 +29,7 @@ from umd.log.memory import MemoryLog
 from umd.projections.batches import Batches
 from umd.projections.jobs import Jobs
 from umd.projections.releases import Releases
+from umd.projections.sweeps import Sweeps
 from umd.replay.again import Again
 
 WAIT_SEC = 120.0
@@ -85,7 +86,7 @@ class Life:
         begins_with = Path(self.shelf.first()).name or OWN
         self.engine: ScriptedEngine = ScriptedEngine(before.engine.broken if before else set(), begins_with)
         batches = Batches(self.jobs)
-        self.dispatcher = Dispatcher(self.log, self.jobs, batches, self.releases, self.clock)
+        self.dispatcher = Dispatcher(self.log, self.jobs, batches, self.releases, Sweeps(), self.clock)
         self.updater = Updater(self.dispatcher, self.releases, self.engine, self.shelf, self.clock, hours)
         self._changed = asyncio.Event()
 

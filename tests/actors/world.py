@@ -235,7 +235,9 @@ class World:
         self.engine = engine or ScriptedEngine()
         self.volume = RoomyVolume(root)
         self.cookies = CookieStore(root, Vault(()))
-        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.releases, self.clock)
+        self.dispatcher = Dispatcher(
+            self.log, self.jobs, self.batches, self.releases, self.models.sweeps, self.clock
+        )
         self.workshop = Workshop(
             self.dispatcher,
             self.jobs,

@@ -11,6 +11,8 @@ from tests.api.door import Door, door, headers, key_of
 from tests.api.test_routes import body_of, name, path_of
 from tests.api.world import JAR, PREFIX, Answer, is_problem
 from umd.api.routes import ROUTES, STREAM, Route
+from umd.domain.commands import RecordSwept
+from umd.domain.events import SweptFile
 
 OPEN_TO_ALL = {"/health", "/health/live", "/health/ready", "/metrics"}
 FOR_ADMINS = {"/log"}
@@ -225,6 +227,26 @@ async def test_the_stream_of_everything_is_that_of_the_caller_s_own(locked: Door
 
     events = [msgspec.json.decode(line[6:]) for line in received.split(b"\n") if line.startswith(b"data: ")]
     assert {event["request_id"] for event in events} == {mine}
+
+
+async def test_what_is_swept_is_told_to_an_admin_alone(locked: Door) -> None:
+    await locked.dispatcher.execute_storage(RecordSwept((SweptFile("videos/a.mp4", 3),)))
+    mine = await locked.job_of("bob-write")
+
+    async def told(who: str) -> list[dict[str, object]]:
+        asking = {**headers(who), "Last-Event-ID": "0"}
+        async with locked.session.get(f"{PREFIX}/events", headers=asking) as answer:
+            received = b""
+            while b"job.queued" not in received or not received.endswith(b"\n\n"):
+                received += await answer.content.readany()
+        return [msgspec.json.decode(line[6:]) for line in received.split(b"\n") if line.startswith(b"data: ")]
+
+    [swept, queued] = await told("alice-admin")
+    assert swept["files"] == [{"path": "videos/a.mp4", "size_bytes": 3}]
+    assert queued["request_id"] == mine
+    assert [event["request_id"] for event in await told("bob-write")] == [mine]
+    [_, row] = (await locked.by("alice-admin", "GET", "/log?stream=storage")).json["events"]
+    assert row["data"]["reason"] == "orphaned"
 
 
 async def test_the_snapshot_of_everything_shows_the_caller_s_own(locked: Door) -> None:

@@ -101,7 +101,9 @@ class World:
         self.volume = Volume(self.root)
         self.vault = Vault.of(self.settings.cookie_key)
         self.cookies = CookieStore(self.root, self.vault)
-        self.dispatcher = Dispatcher(self.log, self.jobs, self.batches, self.releases, self.clock)
+        self.dispatcher = Dispatcher(
+            self.log, self.jobs, self.batches, self.releases, self.models.sweeps, self.clock
+        )
         space = Space(self.settings, self.volume, self.files)
         self.admission = Admission(self.settings, self.clock, self.jobs, space, lambda _job_id, _ended: None)
         office = BatchOffice(

@@ -71,7 +71,7 @@ def test_what_is_filled_and_told_the_rest_is_what_is_folded_from_all(seed: int) 
 
 
 def assert_same(some: Models, others: Models) -> None:
-    for name in ("jobs", "batches", "releases", "archive", "files", "statistics"):
+    for name in ("jobs", "batches", "releases", "sweeps", "archive", "files", "statistics"):
         assert known(getattr(some, name)) == known(getattr(others, name)), name
 
 

@@ -14,6 +14,7 @@ from tests.domain.builders import NETWORK, PRIVATE, PROGRESS
 from tests.log.worlds import SqliteWorld, chained, row
 from umd import __main__ as command_line
 from umd.domain import commands as c
+from umd.domain.events import SweptFile
 from umd.projections.batches import Batches
 from umd.settings import Settings
 
@@ -221,6 +222,8 @@ async def test_every_command_is_decided_the_same_again(
     batch_id, _ = await live_batch(world)
     await world.dispatcher.execute_batch(c.CancelBatch(batch_id))
     await settled(world)
+    for path in ("videos/a.mp4", "videos/b.mp4"):
+        await world.dispatcher.execute_storage(c.RecordSwept((SweptFile(path, 1),)))
 
     code, [report] = run(capfd, "--from", stored(world, tmp_path), "--verify")
 

@@ -1,13 +1,16 @@
 """Brings the volume and the log together again: files of no job, and jobs that miss their files."""
 
 import asyncio
+import os
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
 
 from umd.clock import SECOND, Clock, Micros
 from umd.dispatcher import Dispatcher
-from umd.domain.commands import RecordFilesMissing
+from umd.domain.commands import RecordFilesMissing, RecordSwept
+from umd.domain.events import SWEPT_MAX, SweptFile
 from umd.errors import InvalidState, StorageFull
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
@@ -74,11 +77,28 @@ class Sweep:
         found = await asyncio.to_thread(self._stock.volume.media_paths)
         strangers = [path for path in found if not self._is_known(path)]
         self._strangers = {path: self._strangers.get(path, now) for path in strangers}
-        for path in [path for path, since in self._strangers.items() if now - since >= self._grace]:
-            del self._strangers[path]
-            size = await asyncio.to_thread(self._stock.volume.remove, path)
-            _log.warning("sweep.stranger_deleted", path=path, size_bytes=size)
+        due = [path for path, since in self._strangers.items() if now - since >= self._grace]
+        for begin in range(0, len(due), SWEPT_MAX):
+            await self._delete(due[begin : begin + SWEPT_MAX])
+
+    async def _delete(self, paths: Sequence[str]) -> None:
+        """Delete files, and record those that are gone, also where the disk keeps one of them."""
+        gone: list[SweptFile] = []
+        try:
+            for path in paths:
+                del self._strangers[path]
+                size = await asyncio.to_thread(self._stock.volume.remove, path)
+                gone.append(SweptFile(_text(path), size))
+                _log.warning("sweep.stranger_deleted", path=_text(path), size_bytes=size)
+        finally:
+            if gone:
+                await self._stock.dispatcher.execute_storage(RecordSwept(tuple(gone)))
 
     def _is_known(self, path: str) -> bool:
         stored = self._stock.files.get(path)
         return stored is not None and not stored.deleted
+
+
+def _text(path: str) -> str:
+    """A path as Unicode text: what others put on the volume may have names that are not UTF-8."""
+    return os.fsencode(path).decode(errors="backslashreplace")

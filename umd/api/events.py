@@ -24,12 +24,10 @@ from umd.api.sse_stream import PAGE_ROWS
 from umd.domain import batch as batch_rules
 from umd.domain.access import Caller
 from umd.domain.events import (
-    AnyBatchEvent,
-    AnyEngineEvent,
-    AnyJobEvent,
     BatchCancelled,
     BatchCompleted,
     BatchFailed,
+    Event,
     JobCancelled,
     JobCompleted,
     JobFailed,
@@ -45,7 +43,7 @@ def _tags(events: Iterable[type]) -> frozenset[str]:
 
 FINAL_TYPES: Final = _tags((JobCompleted, JobFailed, JobCancelled))
 BATCH_FINAL_TYPES: Final = _tags((BatchCompleted, BatchFailed, BatchCancelled))
-KNOWN_TYPES: Final = _tags((*get_args(AnyJobEvent), *get_args(AnyBatchEvent), *get_args(AnyEngineEvent))) | {
+KNOWN_TYPES: Final = _tags(get_args(Event)) | {
     frames.PROGRESS,
     "snapshot",
     "reset",

@@ -1,4 +1,4 @@
-"""What can be asked of a job, a batch or the engine: intents, of which `umd.domain.job` and others decide."""
+"""What can be asked of a job, a batch, the engine or the volume: intents, which `umd.domain` decides."""
 
 import msgspec
 
@@ -13,6 +13,7 @@ from umd.domain.events import (
     Membership,
     Metadata,
     Progress,
+    SweptFiles,
     Tally,
 )
 from umd.domain.options import BatchOrder, DownloadRequest
@@ -315,5 +316,12 @@ class RollBack(EngineCommand, frozen=True, tag="RollBack"):
 
 AnyEngineCommand = UseRelease | RefuseRelease | RollBack
 
-Command = AnyJobCommand | AnyBatchCommand | AnyEngineCommand
+
+class RecordSwept(msgspec.Struct, frozen=True, tag_field="type", tag="RecordSwept"):
+    """Note that files were deleted that no job knew."""
+
+    files: SweptFiles
+
+
+Command = AnyJobCommand | AnyBatchCommand | AnyEngineCommand | RecordSwept
 """Every command of this release."""

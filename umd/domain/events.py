@@ -1,4 +1,4 @@
-"""The facts of a job's life, a batch's and the engine's, as they stand in the event log.
+"""The facts of a job's life, a batch's, the engine's and the volume's, as they stand in the event log.
 
 Events are for ever: a new field has a default, no field changes its type or its meaning. What must
 change becomes a new version of the type, lifted on reading by `umd.log.codec`. The wire shows these very
@@ -24,6 +24,10 @@ BatchStopReason = Literal["cancel", "error"]
 StopIntent = Literal["cancel", "pause"]
 DeletionReason = Literal["retention", "quota", "space", "request", "missing"]
 """`missing`: they were found to be gone, and not by the service's doing."""
+SweepReason = Literal["orphaned"]
+
+SWEPT_MAX = 100
+"""So many files are told in one event."""
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -458,5 +462,23 @@ class EngineRolledBack(EngineEvent, frozen=True, tag="engine.rolled_back"):
 
 AnyEngineEvent = EngineUpdated | EngineUpdateFailed | EngineRolledBack
 
-Event = AnyJobEvent | AnyBatchEvent | AnyEngineEvent
+
+class SweptFile(msgspec.Struct, frozen=True):
+    """A file that no job knew. In `path`, a byte that is not UTF-8 is written as hex behind a backslash."""
+
+    path: str
+    size_bytes: int
+
+
+SweptFiles = Annotated[tuple[SweptFile, ...], msgspec.Meta(max_length=SWEPT_MAX)]
+
+
+class FilesSwept(msgspec.Struct, frozen=True, tag_field="type", tag="storage.files_swept"):
+    """Files of no job were deleted. `orphaned`: no job knew them for as long as the grace."""
+
+    files: SweptFiles
+    reason: SweepReason = "orphaned"
+
+
+Event = AnyJobEvent | AnyBatchEvent | AnyEngineEvent | FilesSwept
 """Every event of this release."""

@@ -17,6 +17,7 @@ from umd.projections.files import Files, Kept
 from umd.projections.jobs import Entry, Jobs
 from umd.projections.releases import Judgement, Releases
 from umd.projections.statistics import Course, Statistics, Totals
+from umd.projections.sweeps import Sweeps
 
 RULES: Final = ("umd.domain", "umd.projections")
 """The rooms that decide into what the rows are folded."""
@@ -26,6 +27,7 @@ _ITEMS: Final = {
     "batches": BatchEntry,
     "jobs": Entry,
     "releases": Judgement,
+    "sweeps": int,
     "archive": Held,
     "paths": Kept,
     "files": str,
@@ -50,6 +52,7 @@ class Models:
         self.jobs = Jobs()
         self.batches = Batches(self.jobs)
         self.releases = Releases(self.jobs)
+        self.sweeps = Sweeps()
         self.archive = Archive(self.jobs)
         self.files = Files()
         self.statistics = Statistics()
@@ -59,6 +62,7 @@ class Models:
             "batches": self.batches.fill,
             "jobs": self._fill_jobs,
             "releases": lambda items: self.releases.fill(*items),
+            "sweeps": lambda items: self.sweeps.fill(*items),
             "archive": self.archive.fill,
             "paths": lambda items: self.files.fill(items, self.jobs),
             "files": lambda items: self.files.fill_jobs(items, self.jobs),
@@ -83,6 +87,7 @@ class Models:
         self.jobs.apply(facts)
         self.batches.apply(facts)
         self.releases.apply(facts)
+        self.sweeps.apply(facts)
         self.archive.apply(facts)
         self.files.apply(facts)
         self.statistics.apply(facts)
@@ -96,6 +101,7 @@ class Models:
             "batches": self.batches.in_creation_order(),
             "jobs": self.jobs.in_creation_order(),
             "releases": (self.releases.put_by(),),
+            "sweeps": (self.sweeps.position,),
             "archive": self._of_known_jobs(self.archive.put_by()),
             "paths": self._of_known_jobs(paths),
             "files": files_of,

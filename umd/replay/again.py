@@ -12,8 +12,9 @@ from umd.clock import Micros
 from umd.domain import batch as batch_rules
 from umd.domain import engine as engine_rules
 from umd.domain import job as job_rules
-from umd.domain.commands import Command, EngineCommand, JobCommand
-from umd.domain.events import BatchQueued, DeliveryEvent, EngineEvent, Event, JobEvent, JobQueued
+from umd.domain import storage as storage_rules
+from umd.domain.commands import Command, EngineCommand, JobCommand, RecordSwept
+from umd.domain.events import BatchQueued, DeliveryEvent, EngineEvent, Event, FilesSwept, JobEvent, JobQueued
 from umd.domain.job import State
 from umd.errors import Refused
 from umd.log import Fact, Record, Unknown
@@ -58,7 +59,7 @@ class Again:
     def differences(self, records: Iterable[Record]) -> Iterator[Difference]:
         for record in records:
             if record.stream in self._frozen or not record.stream.startswith(
-                ("job-", "batch-", engine_rules.STREAM)
+                ("job-", "batch-", engine_rules.STREAM, storage_rules.STREAM)
             ):
                 self.decided.unknown += 1
             elif record.kind == "command":
@@ -88,7 +89,7 @@ class Again:
     def _event(self, record: Record) -> Iterator[Difference]:
         event = EVENTS.decode(record)
         known = record.stream in self._jobs or record.stream in self._batches
-        begun = known or isinstance(event, JobQueued | BatchQueued | EngineEvent)
+        begun = known or isinstance(event, JobQueued | BatchQueued | EngineEvent | FilesSwept)
         if isinstance(event, Unknown) or not begun:  # what begins in any other way cannot be read
             self._freeze(record)
             return
@@ -107,6 +108,8 @@ class Again:
             return job_rules.decide(self._jobs.get(stream), command, at)
         if isinstance(command, EngineCommand):
             return engine_rules.decide(self._release, command)
+        if isinstance(command, RecordSwept):
+            return storage_rules.decide(command)
         return batch_rules.decide(self._batches.get(stream), command)
 
     def _evolve(self, stream: str, event: Event, at: Micros) -> None:
@@ -114,7 +117,7 @@ class Again:
             self._jobs[stream] = job_rules.evolve(self._jobs.get(stream), event, at)
         elif isinstance(event, EngineEvent):
             self._release = engine_rules.evolve(self._release, event)
-        else:
+        elif not isinstance(event, FilesSwept):
             self._batches[stream] = batch_rules.evolve(self._batches.get(stream), event, at)
 
     def _differently_served(self) -> Iterator[Difference]:
