@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import pairwise
 from typing import Any
 
 import msgspec
@@ -174,6 +175,20 @@ async def test_the_floor_cuts_no_append_and_stays_below_the_snapshot(world: Worl
     [first] = await log.read(0, 1)
     assert (first.kind, first.position) == ("command", log.floor + 1)
     assert CUT - 10 < log.floor < CUT == log.snapshot_at
+
+
+async def test_the_floor_rises_step_by_step(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("umd.log.kept.RISE_ROWS_MAX", 50)
+    log = await half(world)
+    floors = [0]
+
+    while await log.raise_floor(OLD):
+        floors.append(log.floor)
+
+    assert len(floors) > 2
+    assert all(0 < after - before <= 50 for before, after in pairwise(floors))
+    _, models, _ = await again(world, OtherCode())
+    assert_same(models, folded(RECORDS[:CUT]))
 
 
 async def test_the_floor_rises_again_from_where_it_is(world: World) -> None:

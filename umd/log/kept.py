@@ -28,6 +28,9 @@ from umd.log.writer import GroupCommitLog
 SLICE_ROWS: Final = 200
 """So many rows are folded between two turns of the event loop."""
 
+RISE_ROWS_MAX: Final = 100_000
+"""The floor rises by so many rows at once: what a kill cuts short is begun anew."""
+
 _logger = structlog.get_logger(__name__)
 
 
@@ -150,9 +153,10 @@ class KeptLog(GroupCommitLog):
         """
         if self._models is None or self._snapshot_at - 1 <= self._floor:
             return 0
+        limit = min(self._snapshot_at - 1, self._floor + RISE_ROWS_MAX)
         ledger, models = Ledger(), self._models.fresh()
         try:
-            async for old in self._old_slices(before, self._snapshot_at - 1):
+            async for old in self._old_slices(before, limit):
                 if ledger.head <= self._floor:
                     await self._begin_fold(ledger, models)
                 ledger.admit([fact.record for fact in old])
