@@ -168,7 +168,7 @@ def test_the_origin_of_a_zygote_that_was_killed_does_not_keep_its_line_to_the_se
     """Else its death is noticed only when the origin has ended, up to a minute later."""
     dies = "import os, signal\nfrom umd.engine.warmup import origin\nwith origin(): os.kill(os.getpid(), 9)"
     ours, theirs = socket.socketpair()
-    with ours, subprocess.Popen([sys.executable, "-c", dies], stdin=theirs) as zygote:
+    with ours, subprocess.Popen([sys.executable, "-c", dies], stdin=theirs.fileno()) as zygote:
         theirs.close()
         ours.settimeout(LINE_SEC)
 
