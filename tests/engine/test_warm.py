@@ -1,6 +1,7 @@
 """A child that comes from a warm process is no different from one that was built for its job."""
 
 import asyncio
+import os
 import signal
 import socket
 import statistics
@@ -168,9 +169,12 @@ def test_the_origin_of_a_zygote_that_was_killed_does_not_keep_its_line_to_the_se
     """Else its death is noticed only when the origin has ended, up to a minute later."""
     dies = "import os, signal\nfrom umd.engine.warmup import origin\nwith origin(): os.kill(os.getpid(), 9)"
     ours, theirs = socket.socketpair()
-    with ours, subprocess.Popen([sys.executable, "-c", dies], stdin=theirs.fileno()) as zygote:
+    command = [sys.executable, "-c", dies]
+    with ours, subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True) as zygote:
         theirs.close()
         ours.settimeout(LINE_SEC)
-
-        assert zygote.wait() == -signal.SIGKILL
-        assert ours.recv(1) == b""
+        try:
+            assert zygote.wait() == -signal.SIGKILL
+            assert ours.recv(1) == b""
+        finally:
+            os.killpg(zygote.pid, signal.SIGKILL)  # the origin outlives it
