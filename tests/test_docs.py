@@ -7,6 +7,7 @@ from typing import get_args
 import pytest
 
 from scripts import metrics_docs, settings_docs
+from tests.test_layers import ROWS
 from umd.api import problems
 from umd.api.routes import ROUTES
 from umd.domain.events import Event
@@ -91,6 +92,24 @@ def test_every_metric_is_documented_and_no_other() -> None:
     expected = metrics_docs.markdown()
 
     assert (ROOT / "docs" / "metrics.md").read_text() == expected, "run `python scripts/metrics_docs.py`"
+
+
+def rooms(text: str) -> set[str]:
+    """The rooms that a text names in backquotes, as the table of the layers calls them."""
+    named = re.findall(r"`(?:umd/)?(\w+)(?:/|\.py)`", text)
+    return set(named) & set(ROWS)
+
+
+def test_the_house_and_the_map_of_it_have_every_room() -> None:
+    house = (ROOT / "README.md").read_text().partition("## The house\n")[2].partition("\n## ")[0]
+    shown = {
+        room: int(row)
+        for row, names in re.findall(r"^\| (\d) \| (.+?) \|", house, re.MULTILINE)
+        for room in rooms(names)
+    }
+
+    assert shown == ROWS
+    assert rooms((ROOT / "docs" / "contributing.md").read_text()) == ROWS.keys() - {"__main__", "clock"}
 
 
 def test_the_readme_fits_its_first_minute() -> None:

@@ -91,8 +91,9 @@ class Soak:
     def told(self) -> str:
         """What was done."""
         return (
-            f"{len(self.accepted)} downloads, {self.cancels} of them cancelled, {self.probes} probes, "
-            f"{self.streams} event streams, {self.kills} kills of the warm process"
+            f"{len(self.accepted)} downloads, {self.cancels} of them cancelled, "
+            f"{self.probes} probes answered, {self.streams} event streams, "
+            f"{self.kills} kills of the warm process"
         )
 
     async def _until(self, over: float, act: Callable[[], Awaitable[object]]) -> None:
@@ -103,8 +104,7 @@ class Soak:
         """One thing that a client does: mostly a download, which it may think better of."""
         draw = self._random.random()
         if draw < 0.1:
-            self.probes += 1
-            await self.service.call("GET", "formats", params={"url": self._url()})
+            await self._probe()
         elif draw < 0.15:
             await self._batch()
         else:
@@ -114,6 +114,12 @@ class Soak:
                 await asyncio.sleep(self._random.uniform(0, 1))  # the instant is what is tried
                 await self._cancel(job_id)
             await self._follow(f"download/{job_id}")
+
+    async def _probe(self) -> None:
+        """A look at a site, which the kill of the warm process may cost its answer."""
+        async with self.service.client.get("formats", params={"url": self._url()}) as answer:
+            assert answer.status in (200, 502, 504), await answer.text()
+            self.probes += answer.status == 200
 
     async def _batch(self) -> None:
         urls = [self._url() for _ in range(3)]

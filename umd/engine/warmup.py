@@ -70,6 +70,7 @@ def origin() -> Iterator[str]:
         if pid == 0:
             try:
                 signal.alarm(ORIGIN_SEC_MAX)
+                os.close(0)  # the zygote's line to the service: its end has to say that the zygote is dead
                 while True:
                     _answer(listener.accept()[0])
             finally:
