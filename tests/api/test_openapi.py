@@ -36,9 +36,10 @@ include-path-regex = "^/api/v1/(download|batch)/"
 checks.use_after_free.enabled = false
 
 # What no schema can say: which cursors were given out, which days a month has, which hosts may be asked,
-# what goes together, what an `Idempotency-Key` came with before, which paths are streams, what is too late.
+# what goes together, what an `Idempotency-Key` came with before, which paths are streams, what is too late,
+# where the log ends.
 [[operations]]
-include-path-regex = "/(batch|download|info|formats|metadata|preview|cookies|token|deletion)$"
+include-path-regex = "/(batch|download|info|formats|metadata|preview|cookies|token|deletion)(/.id.)?$"
 checks.positive_data_acceptance.enabled = false
 
 # Their options are those of a download, for which each value of each field is tried: here some are drawn.

@@ -51,6 +51,5 @@ async def test_a_kill_in_the_middle_of_upkeep_loses_nothing(disk: SqliteWorld) -
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1_800)
 async def test_many_kills_in_the_middle_of_upkeep_lose_nothing(disk: SqliteWorld) -> None:
     assert await campaign(disk, [17 + number * 997 % 600 for number in range(50)]) > 0
