@@ -209,7 +209,8 @@ def test_words_are_fit_to_be_shown(text: str, clean: str) -> None:
 
 
 async def test_an_unread_tick_gives_way_and_nothing_else_does(pipe: tuple[int, int]) -> None:
-    box = await inbox.open_inbox(os.dup(pipe[0]), pytest.fail)
+    box = inbox.Inbox(pytest.fail)
+    await box.open(os.dup(pipe[0]))
     reporter = Reporter(pipe[1], iter(range(0, 1_000, 10)).__next__)
     for number in range(20):
         reporter.tally.expect({"format_id": str(number)})
@@ -228,7 +229,8 @@ async def test_a_slow_reader_makes_the_child_wait_and_loses_nothing(
     pipe: tuple[int, int], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(inbox, "REPORTS_MAX", 10)
-    box = await inbox.open_inbox(os.dup(pipe[0]), pytest.fail)
+    box = inbox.Inbox(pytest.fail)
+    await box.open(os.dup(pipe[0]))
     os.set_blocking(pipe[1], False)
     line = msgspec.json.encode(Said("info", "x" * 1_000)) + b"\n"
     written = await _write_until_full(pipe[1], line)
@@ -243,7 +245,8 @@ async def test_a_slow_reader_makes_the_child_wait_and_loses_nothing(
 )
 async def test_nonsense_ends_the_stream(pipe: tuple[int, int], nonsense: bytes) -> None:
     reasons: list[str] = []
-    box = await inbox.open_inbox(os.dup(pipe[0]), reasons.append)
+    box = inbox.Inbox(reasons.append)
+    await box.open(os.dup(pipe[0]))
     writing = asyncio.to_thread(
         _write, pipe[1], msgspec.json.encode(Said("info", "before")) + b"\n" + nonsense
     )

@@ -31,6 +31,10 @@ class Inbox(asyncio.Protocol):
         self._paused = False
         self.ended = asyncio.get_running_loop().create_future()
 
+    async def open(self, descriptor: int) -> None:
+        """Read reports from the reading end of a pipe, which is closed at the end or by a cancel."""
+        await asyncio.get_running_loop().connect_read_pipe(lambda: self, io.FileIO(descriptor))
+
     async def read(self) -> AnyReport | None:
         """The next report, or None when there will be none any more."""
         while not self._reports and not self.ended.done():
@@ -97,10 +101,3 @@ class Inbox(asyncio.Protocol):
             self.ended.set_result(None)
         self._rest = b""
         self._changed.set()
-
-
-async def open_inbox(descriptor: int, on_broken: Callable[[str], None]) -> Inbox:
-    """Read reports from the reading end of a pipe, which is closed at the end."""
-    inbox = Inbox(on_broken)
-    await asyncio.get_running_loop().connect_read_pipe(lambda: inbox, io.FileIO(descriptor))
-    return inbox

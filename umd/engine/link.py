@@ -127,20 +127,17 @@ class Link:
             raise
 
     async def fork(self, assignment: Assignment, forked: ForkedChild, ends: child.Ends) -> None:
-        """Have a child forked, and give it its ends. Raises `EngineError`."""
+        """Have a child forked, and give it its ends. Raises `EngineError`; whoever asked then kills it."""
         self._children[forked.number] = forked
         try:
             order = control.Fork(forked.number, msgspec.Raw(msgspec.json.encode(assignment)))
             await self.send(order, msgspec.structs.astuple(ends))
             async with asyncio.timeout(FORK_SEC_MAX):
                 await asyncio.shield(forked.started)
-        except BaseException as error:
-            # If the child comes to life nevertheless, the end of its life pipe is there already.
-            forked.kill()
-            if isinstance(error, TimeoutError) and self._process is not None:
+        except TimeoutError as error:
+            if self._process is not None:
                 self._process.kill()
-                raise EngineError("The zygote does not answer, and was ended.") from error
-            raise
+            raise EngineError("The zygote does not answer, and was ended.") from error
 
     async def send(self, message: control.Message, descriptors: Sequence[int] = ()) -> None:
         """Send a message, when there is room for it. Raises `LinkLost`."""

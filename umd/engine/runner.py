@@ -14,7 +14,7 @@ from umd.egress.proxy import Egress
 from umd.engine import child, selftest
 from umd.engine.config import EngineConfig
 from umd.engine.doorway import Doorway, allowance
-from umd.engine.inbox import open_inbox
+from umd.engine.inbox import Inbox
 from umd.engine.joint import Joint
 from umd.engine.link import ForkedChild, Link, LinkLost
 from umd.engine.notices import Listener, Notice, ignore
@@ -159,12 +159,16 @@ class ZygoteEngine:
 
     async def _fork(self, link: Link, assignment: Assignment, egress: Egress) -> Attempt:
         joint = Joint()
-        inbox = await open_inbox(joint.reports, lambda reason: self._break(forked, reason))
+        inbox = Inbox(lambda reason: self._break(forked, reason))
         forked = ForkedChild(link, next(self._numbers), joint.life, inbox)
         limit = child.filesize_max_bytes(assignment, self._config)
         doorway = Doorway(joint.handover, egress, allowance(assignment.options, limit))
         try:
+            await inbox.open(joint.reports)
             await link.fork(needed(assignment), forked, joint.ends)
+        except BaseException:
+            forked.kill()  # If it comes to life nevertheless, the end of its life pipe is there already.
+            raise
         finally:
             joint.close_ends()
         return self._roster.add(forked.started.result(), forked, inbox, doorway)

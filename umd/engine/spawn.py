@@ -18,7 +18,7 @@ from umd.egress.proxy import Egress
 from umd.engine import child, leftovers, selftest
 from umd.engine.config import EngineConfig
 from umd.engine.doorway import Doorway, allowance
-from umd.engine.inbox import open_inbox
+from umd.engine.inbox import Inbox
 from umd.engine.joint import Joint
 from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt, Ended
@@ -176,7 +176,12 @@ class SpawnEngine:
         doorway = Doorway(joint.handover, egress, allowance(assignment.options, limit))
         self._running_on[process.pid] = _version(config.release)
         spawned.ended.add_done_callback(lambda _: self._running_on.pop(process.pid, None))
-        inbox = await open_inbox(joint.reports, lambda reason: self._break(spawned, process.pid, reason))
+        inbox = Inbox(lambda reason: self._break(spawned, process.pid, reason))
+        try:
+            await inbox.open(joint.reports)
+        except BaseException:
+            spawned.kill()
+            raise
         return self._roster.add(process.pid, spawned, inbox, doorway)
 
     def _break(self, spawned: SpawnedChild, pid: int, reason: str) -> None:
