@@ -16,7 +16,7 @@ from umd.engine import ffmpeg
 from umd.engine.protocol import Said, Tick
 from umd.errors import EngineError
 
-SOON_SEC = 4.0
+SOON_SEC = 1.0
 """The goal is 0.2 s; this machine may be busy with other things."""
 
 
