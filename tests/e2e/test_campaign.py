@@ -29,6 +29,7 @@ class Campaign:
         self.random = random.Random(seed)
         self.service = Service(data_dir, max_concurrent_downloads=8, max_retries=20)
         self.accepted: list[str] = []
+        self.ready_sec: list[float] = []
         self.killed: list[str] = []
         self._site = site
         self._seed = seed
@@ -36,7 +37,7 @@ class Campaign:
 
     async def cycle(self) -> None:
         """Start, submit, let somebody die at some instant, and the service in any case."""
-        await self.service.start()
+        await self.start()
         loading = asyncio.create_task(self.submit())
         target = self.random.choice(TARGETS)
         self.killed.append(target)
@@ -50,6 +51,10 @@ class Campaign:
         loading.exception()
         alive = await asyncio.to_thread(survivors, engine)
         assert alive == [], f"processes outlived the service after the end of {target}"
+
+    async def start(self) -> None:
+        await self.service.start()
+        self.ready_sec.append((await self.service.logged("app.ready"))["seconds"])
 
     async def submit(self) -> None:
         """Submit jobs; only what is answered goes into the ledger."""
@@ -83,7 +88,7 @@ class Campaign:
 
     async def settle(self) -> dict[str, Json]:
         """Let every job come to its end; returns what GET says of each."""
-        await self.service.start()
+        await self.start()
         known = await self.known()
         async with asyncio.timeout(120):
             return {job_id: await self.service.final(job_id) for job_id in reversed(known)}
@@ -110,6 +115,8 @@ async def campaign(data_dir: Path, site: Site, seed: int, cycles: int) -> None:
     assert len(run.accepted) >= cycles, "there was load"
     failed = [job["error"] for job in served.values() if job["status"] != "completed"]
     assert failed == [], f"seed {seed}"
+    first, *after_crashes = run.ready_sec
+    assert min(after_crashes) <= 2 * first, "recovery takes longer than a start does"
 
 
 @pytest.mark.parametrize("seed", range(5))
