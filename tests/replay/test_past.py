@@ -248,18 +248,24 @@ async def test_an_event_that_the_rules_do_not_give_is_found(
 ) -> None:
     """A log that is whole, chain and all, and whose facts do not follow from its commands."""
     await live(world)
-    records = world.log.records
-    at = next(n for n, record in enumerate(records) if record.type == "job.retrying")
-    forged = records[at].data.replace(b'"retryable":true', b'"retryable":false')
-    assert forged != records[at].data
-    records[at] = msgspec.structs.replace(records[at], data=forged)
-    disk = SqliteWorld(tmp_path / "forged")
-    disk.seed(chained(*records))
+    position, disk = forged(world, tmp_path, "job.retrying", b'"retryable":true', b'"retryable":false')
 
     code, lines = run(capfd, "--from", disk.directory, "--verify")
 
     assert code == 1
-    assert [line["position"] for line in lines if line["kind"] == "difference"] == [records[at].position]
+    assert [line["position"] for line in lines if line["kind"] == "difference"] == [position]
+
+
+def forged(world: World, tmp_path: Path, kind: str, said: bytes, lie: bytes) -> tuple[int, SqliteWorld]:
+    """The log of a world with a lie in its first event of a kind, and where that is."""
+    records = world.log.records
+    at = next(n for n, record in enumerate(records) if record.type == kind)
+    data = records[at].data.replace(said, lie)
+    assert data != records[at].data
+    records[at] = msgspec.structs.replace(records[at], data=data)
+    disk = SqliteWorld(tmp_path / "forged")
+    disk.seed(chained(*records))
+    return records[at].position, disk
 
 
 async def test_a_batchs_event_that_the_rules_do_not_give_is_found(
@@ -271,19 +277,13 @@ async def test_a_batchs_event_that_the_rules_do_not_give_is_found(
         await settled(world)
     await world.execute(c.ConfirmStopped(jobs[1], 1))
     await settled(world)
-    records = world.log.records
-    at = next(n for n, record in enumerate(records) if record.type == "batch.completed")
-    forged = records[at].data.replace(b'"cancelled":3', b'"cancelled":2')
-    assert forged != records[at].data
-    records[at] = msgspec.structs.replace(records[at], data=forged)
-    disk = SqliteWorld(tmp_path / "forged")
-    disk.seed(chained(*records))
+    position, disk = forged(world, tmp_path, "batch.completed", b'"cancelled":3', b'"cancelled":2')
 
     code, lines = run(capfd, "--from", disk.directory, "--verify")
 
     assert code == 1
     [found] = [line for line in lines if line["kind"] == "difference"]
-    assert (found["position"], found["stream"]) == (records[at].position, f"batch-{batch_id}")
+    assert (found["position"], found["stream"]) == (position, f"batch-{batch_id}")
 
 
 async def test_a_projection_that_is_not_the_fold_of_the_events_is_found(
