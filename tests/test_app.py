@@ -32,9 +32,8 @@ async def test_a_service_starts_is_well_and_stops_twice(
 ) -> None:
     app = App(here(tmp_path))
     await app.start()
-    base = f"http://127.0.0.1:{app.port}/api/v1/health"
-    async with aiohttp.ClientSession() as client, client.get(base) as answer:
-        health = await answer.json()
+    await app._engine.warm()
+    _, health = await ask(app, "GET", "health")
     monkeypatch.setenv("PORT", str(app.port))
     monkeypatch.setenv("http_proxy", "http://127.0.0.1:1")
     asked = await asyncio.to_thread(command_line.main, ["health"])

@@ -297,7 +297,7 @@ class App:
             await self._stops.pop()()
 
     async def _warm_engine(self) -> None:
-        """Warm the engine while the log is being folded: it takes a second, and another processor."""
+        """Let the engine warm up while the log is folded and after that: jobs are taken, and wait for it."""
         tools = await asyncio.to_thread(ffmpeg.find, engine_config.scratch_folder(self._settings))
         self._tools = tools
         self._engine_config = engine_config.configure(self._settings, tools)
@@ -306,6 +306,8 @@ class App:
         )
         self._stops += [self._stop_egress, self._engine.stop]
         await self._engine.start()
+        warming = asyncio.create_task(self._engine.warm(), name="app-warming")
+        warming.add_done_callback(self._note_warming)
         self._workshop = Workshop(
             self._dispatcher,
             self._jobs,
@@ -336,6 +338,11 @@ class App:
         prober = EngineProber(errands, timeout_sec)
         self._probes = Probes(prober, self._clock, self._settings.probes_max, timeout_sec, self._counts.note)
         self._batch_crew = BatchCrew(office, Supervisor("batches", self.fail), self._settings.batches_max)
+
+    def _note_warming(self, warming: asyncio.Task[None]) -> None:
+        """Without an engine that can be warmed no job could be done: the next start may have better luck."""
+        if not warming.cancelled() and (fault := warming.exception()) is not None:
+            self.fail(fault)
 
     async def _start_serving(self) -> None:
         """Listen before anybody acts, so that the server outlives the actors when the service stops."""

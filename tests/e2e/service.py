@@ -75,6 +75,10 @@ class Service:
         await self.logged("app.ready")
         self._client = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}/api/v1/")
 
+    async def warm(self) -> None:
+        """Wait until workers begin at once; those that are asked for before have to wait a moment."""
+        await self.logged("engine.zygote_ready")
+
     async def launch(self, *arguments: str) -> None:
         """Start the process."""
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
@@ -209,10 +213,11 @@ async def parsed(content: aiohttp.StreamReader) -> AsyncIterator[Event]:
 
 @asynccontextmanager
 async def running(data_dir: Path, **settings: object) -> AsyncIterator[Service]:
-    """A service from its start to its end, which must be clean."""
+    """A service that is warm, until its end, which must be clean."""
     service = Service(data_dir, **settings)
     try:
         await service.start()
+        await service.warm()
         yield service
     finally:
         code = await service.stop()

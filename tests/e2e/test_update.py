@@ -104,6 +104,7 @@ async def test_new_downloads_move_while_running_ones_stay_and_all_come_back_from
     assert (await umd(service, "replay", "--verify"))[0] == 0
     await service.start()
     assert await ytdlp(service) == ("healthy", NEWER)
+    await service.warm()
     assert [line["detail"] for line in zygotes(service)] == [NEWER]
     assert await service.stop() == 0
 

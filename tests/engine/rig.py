@@ -167,6 +167,7 @@ class Rig:
 
     async def __aenter__(self) -> Self:
         await self.engine.start()
+        await self.engine.warm()
         return self
 
     async def __aexit__(

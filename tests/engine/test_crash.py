@@ -131,8 +131,9 @@ async def test_a_zygote_that_cannot_start_says_so(site: Site, tmp_path: Path) ->
     config = msgspec.structs.replace(rig.config, plugin_dir=str(tmp_path / "nowhere"))
     engine = runner.create(config, "fork", rig.egress)
 
+    await engine.start()
     with pytest.raises(EngineError, match="did not start"):
-        await engine.start()
+        await engine.warm()
     await engine.stop()
     assert marked(config) == []
 

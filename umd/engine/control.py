@@ -38,11 +38,16 @@ class Signal(Message, frozen=True, tag="signal"):
     signum: int
 
 
+class Confined(Message, frozen=True, tag="confined"):
+    """What children will be shut off by: known at once, while the zygote warms up."""
+
+    confinement: Confinement
+
+
 class Ready(Message, frozen=True, tag="ready"):
     """The zygote is warm."""
 
     ytdlp_version: str
-    confinement: Confinement
 
 
 class NotReady(Message, frozen=True, tag="not_ready"):
@@ -74,7 +79,7 @@ class Gone(Message, frozen=True, tag="gone"):
 
 
 ToZygote = Setup | Fork | Signal
-FromZygote = Ready | NotReady | Forked | NotForked | Gone
+FromZygote = Confined | Ready | NotReady | Forked | NotForked | Gone
 
 _encode = msgspec.json.Encoder().encode
 _to_zygote = msgspec.json.Decoder(ToZygote)

@@ -1,10 +1,11 @@
 """The service's hold on one zygote process, and on each child that was forked from it."""
 
 import asyncio
+import contextlib
 import os
 import socket
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 
 import msgspec
 
@@ -100,26 +101,37 @@ class Link:
         self.config = config
         self.alive = False
         self.ytdlp_version = ""
-        self.confinement: Confinement | None = None
         self.pid: int | None = None
         self._on_lost = on_lost
         self._process: asyncio.subprocess.Process | None = None
         self._control, self._far_end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._control.setblocking(False)
-        self._ready: asyncio.Future[control.Ready] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        self._confined: asyncio.Future[Confinement] = loop.create_future()
+        self._ready: asyncio.Future[control.Ready] = loop.create_future()
         self._children: dict[int, ForkedChild] = {}
         self._left = asyncio.Event()
         """Set whenever a child has gone."""
         self._sending = asyncio.Lock()
 
-    async def open(self) -> None:
-        """Start the zygote and wait until it is warm. Raises `EngineError`."""
-        try:
+    async def open(self) -> Confinement:
+        """Start the zygote; what its children will be shut off by. Raises `EngineError`."""
+        async with self._starting():
             await self._start()
             await self.send(control.Setup(self.config))
+            return await self._confined
+
+    async def warm(self) -> None:
+        """Wait until children can be forked. Raises `EngineError`."""
+        async with self._starting():
+            self.ytdlp_version = (await self._ready).ytdlp_version
+
+    @contextlib.asynccontextmanager
+    async def _starting(self) -> AsyncIterator[None]:
+        """Whatever keeps the zygote from starting ends it."""
+        try:
             async with asyncio.timeout(READY_SEC_MAX):
-                ready = await self._ready
-            self.ytdlp_version, self.confinement = ready.ytdlp_version, ready.confinement
+                yield
         except BaseException as error:
             await self.close()
             if isinstance(error, OSError | TimeoutError | EngineError):
@@ -201,11 +213,13 @@ class Link:
         except OSError:
             news = None
         match news:
+            case control.Confined(confinement):
+                self._confined.set_result(confinement)
             case control.Ready() as ready:
                 self._ready.set_result(ready)
             case control.NotReady(reason):
                 self.alive = False
-                self._ready.set_exception(EngineError(reason))
+                self._give_up(EngineError(reason))
             case control.Forked(number, pid):
                 self._forked(number, pid)
             case control.NotForked(number, reason):
@@ -229,9 +243,15 @@ class Link:
         was_alive, self.alive = self.alive, False
         self._hang_up()
         if not self._ready.done():
-            self._ready.set_exception(LinkLost("it ended while it warmed up."))
+            self._give_up(LinkLost("it ended while it warmed up."))
         elif was_alive:
             self._on_lost()
+
+    def _give_up(self, error: EngineError) -> None:
+        for awaited in (self._confined, self._ready):
+            if not awaited.done():
+                awaited.set_exception(error)
+                awaited.exception()  # that nobody waits for it is no fault
 
     def _hang_up(self) -> None:
         if self._control.fileno() < 0:

@@ -21,7 +21,7 @@ from umd.engine.notices import Listener, Notice, ignore
 from umd.engine.protocol import Assignment, Attempt
 from umd.engine.roster import Roster, make_place, needed, require, sweep
 from umd.engine.sandbox import Confinement
-from umd.engine.shelf import own_version, version_at
+from umd.engine.shelf import version_at
 from umd.engine.spawn import SpawnEngine
 from umd.engine.trial import Trial
 from umd.errors import EngineError, ReleaseChanged, SettingsError
@@ -59,16 +59,17 @@ class ZygoteEngine:
         self._link: Link | None = None
         self._ending: dict[Link, asyncio.Task[None]] = {}
         self._opening = asyncio.Lock()
-        self._reopening: asyncio.Task[None] | None = None
+        self._warming: asyncio.Task[object] | None = None
         self._starts: deque[float] = deque(maxlen=STARTS_MAX)
         self._running = False
+        self._confined = asyncio.Event()
         self.confinement: Confinement | None = None
         """What children are shut off by; None before the start."""
 
     @property
     def ytdlp_version(self) -> str:
-        """The release that the zygote has loaded; before the start the one that umd came with."""
-        return self._link.ytdlp_version if self._link and self._link.ytdlp_version else own_version()
+        """The release that the zygote has loaded; before it is warm the one that it is to load."""
+        return self._link.ytdlp_version if self._link else version_at(self._config.release)
 
     @property
     def versions(self) -> frozenset[str]:
@@ -86,14 +87,27 @@ class ZygoteEngine:
         return self._link is not None and self._link.alive
 
     async def start(self) -> None:
-        """Have a warm zygote. Nothing is harmed where another server is at work.
+        """Have a zygote, which warms up; attempts wait for it. Nothing is harmed where another server works.
 
         Raises `EngineError`, and `SettingsError` where the sandbox is less than demanded.
         """
-        if not self._running:
-            await asyncio.to_thread(make_place, self._config)
-            self._running = True
-            await self._warm_link()
+        if self._running:
+            return
+        await asyncio.to_thread(make_place, self._config)
+        self._running = True
+        self._warming = asyncio.create_task(self._warm_link(), name="engine/warming")
+        confined = asyncio.create_task(self._confined.wait())
+        try:
+            await asyncio.wait({self._warming, confined}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            confined.cancel()
+        if self._warming.done():
+            self._warming.result()
+
+    async def warm(self) -> None:
+        """Wait until an attempt can be forked at once. Raises `EngineError` where none can be."""
+        if self._warming is not None:
+            await asyncio.shield(self._warming)
 
     async def sweep(self) -> None:
         """Kill what earlier runs left behind: before the first attempt, once the data directory is ours."""
@@ -103,9 +117,9 @@ class ZygoteEngine:
         """End all attempts and the zygote: no process is left. May be repeated, and come before a start."""
         self._running = False
         await self._roster.stop()
-        if self._reopening is not None:
-            self._reopening.cancel()
-            await asyncio.wait({self._reopening})
+        if self._warming is not None:
+            self._warming.cancel()
+            await asyncio.wait({self._warming})
         async with self._opening:
             if self._link is not None:
                 await self._link.close()
@@ -205,12 +219,11 @@ class ZygoteEngine:
     async def _opened(self, config: EngineConfig) -> Link:
         link = Link(config, lambda: self._lost(link))
         try:
-            await link.open()
+            await self._require(link, await link.open())
+            await link.warm()
         except EngineError as error:
             self._notice(Notice("zygote_failed", link.pid, str(error)))
             raise
-        if link.confinement is not None:
-            await self._require(link, link.confinement)
         self._notice(Notice("zygote_ready", link.pid, link.ytdlp_version))
         return link
 
@@ -222,12 +235,13 @@ class ZygoteEngine:
         except SettingsError:
             await link.close()
             raise
+        self._confined.set()
 
     def _lost(self, link: Link) -> None:
         """A zygote died. A successor is made now, so that the next attempt need not wait for it."""
         self._notice(Notice("zygote_lost", link.pid))
         if self._running and link is self._link:
-            self._reopening = asyncio.create_task(self._reopen())
+            self._warming = asyncio.create_task(self._reopen())
 
     async def _reopen(self) -> None:
         # A failure has been noticed; the next attempt tries again, or says why not.

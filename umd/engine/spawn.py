@@ -130,6 +130,9 @@ class SpawnEngine:
         require(self.confinement, self._config)
         self._running = True
 
+    async def warm(self) -> None:
+        """Each attempt begins cold: there is nothing to wait for."""
+
     async def sweep(self) -> None:
         """Kill what earlier runs left behind: before the first attempt, once the data directory is ours."""
         await sweep(self._config, self._notice)

@@ -230,6 +230,8 @@ def main() -> None:
         return
     child.find_release(order.config)
     confinement = sandbox.probe(order.config.sandbox)
+    with contextlib.suppress(ConnectionError):  # the service is gone: that is heard again when it is warm
+        control.send(service, control.Confined(confinement))
     try:
         with warmup.origin() as address:
             loader = warmup.warm_loader(order.config, address)
@@ -244,7 +246,7 @@ def main() -> None:
     sandbox.prepare(child.bounds(config))
     zygote = Zygote(service, config, loader)
     _settle_memory()
-    zygote.serve(control.Ready(_version(), confinement))
+    zygote.serve(control.Ready(_version()))
 
 
 def _version() -> str:
