@@ -24,6 +24,8 @@ from umd.engine.runner import ZygoteEngine
 from umd.errors import EngineError
 
 ROOT = Path(__file__).parent.parent.parent
+DEATH_SEC = 30.0
+"""Half the time for which what a dead zygote leaves behind could live on."""
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -134,6 +136,22 @@ async def test_a_zygote_that_cannot_start_says_so(site: Site, tmp_path: Path) ->
     await engine.start()
     with pytest.raises(EngineError, match="did not start"):
         await engine.warm()
+    await engine.stop()
+    assert marked(config) == []
+
+
+async def test_a_zygote_that_dies_while_it_warms_up_is_noticed_at_once(site: Site, tmp_path: Path) -> None:
+    module = tmp_path / "plugins/yt_dlp_plugins/extractor/fatal.py"
+    module.parent.mkdir(parents=True)
+    module.write_text("import os\nos.kill(os.getpid(), 9)\n")
+    rig = Rig(site, tmp_path, "fork")
+    config = msgspec.structs.replace(rig.config, plugin_dir=str(tmp_path / "plugins"))
+    engine = runner.create(config, "fork", rig.egress)
+
+    await engine.start()
+    with pytest.raises(EngineError, match="ended while it warmed up"):
+        async with asyncio.timeout(DEATH_SEC):
+            await engine.warm()
     await engine.stop()
     assert marked(config) == []
 

@@ -1,12 +1,7 @@
 """A child that comes from a warm process is no different from one that was built for its job."""
 
 import asyncio
-import os
-import signal
-import socket
 import statistics
-import subprocess
-import sys
 import warnings
 from typing import Any
 
@@ -25,7 +20,6 @@ from umd.engine.loader import Loader
 from umd.engine.postprocessors import build, local_only
 from umd.engine.reports import Reporter
 
-LINE_SEC = 20
 OPTIONS = [
     MediaOptions(),
     MediaOptions(audio_only=True, audio_format="opus", limit_rate=50_000),
@@ -163,18 +157,3 @@ async def test_the_first_request_comes_long_before_a_fresh_process_could_send_it
         await run.ended()
 
     assert statistics.median(waits) < FIRST_BYTE_SEC_MAX
-
-
-def test_the_origin_of_a_zygote_that_was_killed_does_not_keep_its_line_to_the_service_open() -> None:
-    """Else its death is noticed only when the origin has ended, up to a minute later."""
-    dies = "import os, signal\nfrom umd.engine.warmup import origin\nwith origin(): os.kill(os.getpid(), 9)"
-    ours, theirs = socket.socketpair()
-    command = [sys.executable, "-c", dies]
-    with ours, subprocess.Popen(command, stdin=theirs.fileno(), start_new_session=True) as zygote:
-        theirs.close()
-        ours.settimeout(LINE_SEC)
-        try:
-            assert zygote.wait() == -signal.SIGKILL
-            assert ours.recv(1) == b""
-        finally:
-            os.killpg(zygote.pid, signal.SIGKILL)  # the origin outlives it

@@ -7,6 +7,7 @@ from typing import Any
 
 _libc = ctypes.CDLL(None, use_errno=True) if platform.system() == "Linux" else None
 
+PR_SET_PDEATHSIG = 1
 PR_SET_SECUREBITS = 28
 PR_SET_CHILD_SUBREAPER = 36
 PR_SET_NO_NEW_PRIVS = 38

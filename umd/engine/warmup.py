@@ -14,11 +14,11 @@ import tempfile
 from collections.abc import Iterator
 from typing import Any
 
-from umd.engine import params
+from umd.engine import linux, params
 from umd.engine.config import EngineConfig
 
 ORIGIN_SEC_MAX = 60
-"""The origin ends by itself, should the zygote be killed while it warms up."""
+"""The origin ends by itself, should the zygote be killed in the very moment in which it is made."""
 
 _INVALID = "https://warm-up.invalid/watch/1"
 _FIRST = ("Generic", "HTML5MediaEmbed", "Youtube")
@@ -63,14 +63,17 @@ def warm_loader(config: EngineConfig, origin: str) -> Any:
 
 @contextlib.contextmanager
 def origin() -> Iterator[str]:
-    """A web server on loopback in a process of its own: the caller must not have a second thread."""
+    """A web server on loopback in a process of its own: the caller must not have a second thread.
+
+    It dies with the caller: it holds the caller's descriptors, whose end has to say that the caller is dead.
+    """
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
         pid = os.fork()
         if pid == 0:
             try:
                 signal.alarm(ORIGIN_SEC_MAX)
-                os.close(0)  # the zygote's line to the service: its end has to say that the zygote is dead
+                linux.prctl(linux.PR_SET_PDEATHSIG, signal.SIGKILL)
                 while True:
                     _answer(listener.accept()[0])
             finally:
