@@ -6,7 +6,7 @@ from typing import get_args
 
 import pytest
 
-from scripts import metrics_docs, settings_docs
+from scripts import events_docs, metrics_docs, settings_docs
 from tests.test_layers import ROWS
 from umd.api import problems
 from umd.api.routes import ROUTES
@@ -92,6 +92,12 @@ def test_every_metric_is_documented_and_no_other() -> None:
     expected = metrics_docs.markdown()
 
     assert (ROOT / "docs" / "metrics.md").read_text() == expected, "run `python scripts/metrics_docs.py`"
+
+
+def test_every_event_is_documented_with_all_its_members() -> None:
+    expected = events_docs.markdown()
+
+    assert (ROOT / "docs" / "events.md").read_text() == expected, "run `python scripts/events_docs.py`"
 
 
 def rooms(text: str) -> set[str]:
