@@ -15,6 +15,8 @@ from tests.e2e.service import Json, Service
 from tests.invariants import check, survivors
 from tests.site import Site
 
+WARM_SHARE = 0.8
+"""The other deaths come while the workers still warm up."""
 JOBS_EACH = 4
 LOAD_SEC_MAX = 0.8
 """What a start takes at most, where nothing else is to do: the best of a campaign is held to it."""
@@ -39,6 +41,8 @@ class Campaign:
         """Start, submit, let somebody die at some instant, and the service in any case."""
         await self.start()
         loading = asyncio.create_task(self.submit())
+        if self.random.random() < WARM_SHARE:
+            await self.service.warm()
         target = self.random.choice(TARGETS)
         self.killed.append(target)
         await asyncio.sleep(self.random.uniform(0, LOAD_SEC_MAX))  # the instant is what is tried
