@@ -4,6 +4,7 @@ import asyncio
 import json
 import re
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
 
@@ -208,3 +209,19 @@ async def test_the_service_does_as_it_says(tmp_path: Path, monkeypatch: pytest.M
     assert process.returncode == 0, said.decode()
     [generated] = re.findall(r"(\d+) generated, \1 passed", said.decode())
     assert int(generated) > 500
+
+
+def test_every_choice_says_of_which_type_it_is() -> None:
+    def choices(part: object) -> Iterator[dict[str, object]]:
+        if isinstance(part, dict):
+            if isinstance(part.get("enum"), list):
+                yield part
+            part = list(part.values())
+        if isinstance(part, list):
+            for one in part:
+                yield from choices(one)
+
+    found = list(choices(DOCUMENT))
+
+    assert len(found) > 20
+    assert [one for one in found if "type" not in one] == []

@@ -147,7 +147,7 @@ def _parameters(route: Route) -> Iterator[Json]:
     for name in _PARAMETER.findall(route.path):
         yield {"name": name, "in": "path", "required": True, "schema": _PATH_SCHEMAS[name]}
     if route.query is not None:
-        schema = msgspec.json.schema_components([route.query], ref_template=REF)[1][route.query.__name__]
+        schema = _components([route.query])[route.query.__name__]
         for name, kind in schema["properties"].items():
             yield {
                 "name": name,
@@ -259,12 +259,27 @@ def _is_of_site(code: str, status: int) -> bool:
 
 def _schemas(routes: Iterable[Route]) -> Json:
     kinds = [kind for route in routes for kind in (route.body, route.answer) if isinstance(kind, type)]
-    _, schemas = msgspec.json.schema_components(
-        [*dict.fromkeys(kinds), Problem, *openapi_events.SPOKEN], ref_template=REF
-    )
+    schemas = _components([*dict.fromkeys(kinds), Problem, *openapi_events.SPOKEN])
     schemas["Problem"]["properties"]["code"]["enum"] = sorted(MEANINGS | KINDS)
     schemas["Fault"]["properties"]["code"]["description"] = _fault_codes()
     return schemas
+
+
+def _components(kinds: Iterable[type]) -> Json:
+    _, schemas = msgspec.json.schema_components(kinds, ref_template=REF)
+    _name_types(schemas)
+    return schemas
+
+
+def _name_types(part: object) -> None:
+    """Say of which type a choice is: msgspec leaves that to the values, and pages then show `any`."""
+    if isinstance(part, dict):
+        if "enum" in part and all(isinstance(value, str) for value in part["enum"]):
+            part["type"] = "string"
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            _name_types(one)
 
 
 def _fault_codes() -> str:
