@@ -11,6 +11,7 @@ ROOT = Path(__file__).parent.parent / "umd"
 # The table of the rooms, as docs and design have it: a room may import rooms of lower rows, and itself.
 ROWS: dict[str, int] = {
     "__main__": 7,
+    "serve": 7,
     "app": 7,
     "cli": 7,
     "api": 6,
@@ -31,10 +32,11 @@ ROWS: dict[str, int] = {
     "clock": 0,
 }
 NEIGHBOURS = {
-    ("__main__", "app"),
+    ("__main__", "serve"),
     ("__main__", "cli"),
     ("dispatcher", "projections"),
     ("engine", "egress"),
+    ("serve", "app"),
     ("settings", "errors"),
 }
 """Pairs of one row, of which the first may import the second."""

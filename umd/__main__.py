@@ -28,7 +28,7 @@ HEALTH_TIMEOUT_SEC = 4
 
 def serve(loaded: settings.Loaded, arguments: argparse.Namespace) -> int:
     """Run the service until it is told to stop."""
-    from umd.app import serve  # noqa: PLC0415  # the other commands do without a server's imports
+    from umd.serve import serve  # noqa: PLC0415  # the other commands do without a server's imports
 
     return asyncio.run(serve(loaded.settings, standby=arguments.standby))
 
