@@ -13,7 +13,7 @@ TOLD = frozenset({JobStarted, JobFile, JobCompleted, JobFilesDeleted, JobFilesMi
 """By type, as in `umd.projections.archive`."""
 
 
-class StoredFile(msgspec.Struct, frozen=True):
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
     """A file of a result, the job that it belongs to, and when that was completed."""
 
     job_id: str
