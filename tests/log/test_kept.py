@@ -15,6 +15,7 @@ from tests.random_histories import BEGINNING, History
 from umd.clock import SECOND
 from umd.domain.events import JobStarted
 from umd.errors import LogCorrupt, StorageFull
+from umd.log import Fact, Record
 from umd.log.kept import KeptLog
 from umd.log.reader import Filter, opened
 from umd.log.verify import verify
@@ -189,6 +190,45 @@ async def test_the_floor_rises_step_by_step(world: World, monkeypatch: pytest.Mo
     assert all(0 < after - before <= 50 for before, after in pairwise(floors))
     _, models, _ = await again(world, OtherCode())
     assert_same(models, folded(RECORDS[:CUT]))
+
+
+@pytest.mark.parametrize("slice_rows", [1, 20])
+async def test_the_floor_rises_in_slices(
+    world: World, monkeypatch: pytest.MonkeyPatch, slice_rows: int
+) -> None:
+    """Whoever appends meanwhile waits for one slice; only an append that is longer is one by itself."""
+    monkeypatch.setattr("umd.log.kept.SLICE_ROWS", slice_rows)
+    log = await half(world)
+    slices: list[list[Record]] = []
+
+    class Watched(Models):
+        def apply(self, facts: Sequence[Fact]) -> None:
+            slices.append([fact.record for fact in facts])
+            super().apply(facts)
+
+    monkeypatch.setattr(log._models, "fresh", Watched)
+    assert await log.raise_floor(RECORDS[-1].at)
+
+    assert [row for rows in slices for row in rows] == RECORDS[: log.floor]
+    assert CUT - 10 < log.floor < CUT
+    for rows in slices:
+        assert len(rows) <= slice_rows or sum(row.kind == "command" for row in rows) == 1
+
+
+async def test_the_copy_that_the_floor_rises_by_is_let_go_of_little_by_little(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freed in one go, what is known of many jobs would hold everybody up."""
+    monkeypatch.setattr("umd.projections.models.FORGOTTEN_AT_ONCE", 5)
+    log = await half(world)
+    copy = Models()
+    monkeypatch.setattr(log._models, "fresh", lambda: copy)
+
+    assert await log.raise_floor(RECORDS[-1].at)
+
+    assert not copy.forget()
+    assert copy.jobs.in_creation_order() == []
+    assert copy.files.stored() == []
 
 
 async def test_the_floor_rises_again_from_where_it_is(world: World) -> None:

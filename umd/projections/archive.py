@@ -59,6 +59,12 @@ class Archive:
                 if (key[1] == "") is one.by_url:
                     self._by_key[key] = one.job_id
 
+    def forget(self, count: int) -> bool:
+        """Let go of so many, whether there are more. For a model that nobody asks any more."""
+        for _ in range(min(count, len(self._by_key))):
+            self._by_key.popitem()
+        return bool(self._by_key)
+
     def find(self, item: ListedItem, options: MediaOptions, owner: str) -> str | None:
         """The owner's job that has what a download of this item would give."""
         mark = fingerprint(options)

@@ -76,6 +76,13 @@ class Files:
         for job_id in job_ids:
             self._of_job[job_id] = jobs.require(job_id).job.files
 
+    def forget(self, count: int) -> bool:
+        """Let go of so many, whether there are more. For a model that nobody asks any more."""
+        for known in (self._by_path, self._of_job):
+            for _ in range(min(count, len(known))):
+                known.popitem()
+        return bool(self._by_path or self._of_job)
+
     def get(self, path: str) -> StoredFile | None:
         """What the log knows under this path, relative to the storage root."""
         return self._by_path.get(path)
