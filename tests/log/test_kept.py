@@ -161,6 +161,17 @@ async def test_without_the_newest_snapshot_the_base_is_taken_up(world: World) ->
     assert_same(models, folded(RECORDS))
 
 
+async def test_a_snapshot_leaves_the_pruned_rows_to_the_sweeping(world: World) -> None:
+    """That rests between its steps; a snapshot that swept first would have kept all others off the disk."""
+    await half(world)
+    log, _, _ = await rest(world)
+    assert await log.raise_floor(OLD)
+
+    assert await log.put_by()
+
+    assert world.rows() == len(RECORDS)
+
+
 async def test_the_floor_stays_below_what_is_young(world: World) -> None:
     log = await pruned(world)
 
@@ -328,7 +339,7 @@ class Killed(Exception):
     """The process ends here."""
 
 
-STEPS = ("_put_part", "_put_head", "_put_floor", "_drop_head", "sweep")
+STEPS = ("_put_part", "_put_head", "_put_floor", "_drop", "sweep")
 
 
 @pytest.mark.parametrize("deed", ["put_by", "raise_floor"])

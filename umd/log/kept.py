@@ -37,7 +37,7 @@ _logger = structlog.get_logger(__name__)
 class KeptLog(GroupCommitLog):
     """A log with snapshots and a floor.
 
-    A log adds where these are stored: `_heads`, `_parts`, `_put_part`, `_put_head`, `_drop_head`,
+    A log adds where these are stored: `_heads`, `_parts`, `_put_part`, `_put_head`, `_drop`,
     `_put_floor`, `sweep`.
     Each of them is one short transaction. They raise what `append` raises, but never use up the reserve.
     """
@@ -83,8 +83,7 @@ class KeptLog(GroupCommitLog):
         return True
 
     async def _put(self, captured: Captured) -> Snapshot:
-        await self._drop_head(captured.position)  # one of other code, or a base that came to nothing
-        while await self.sweep():
+        while await self._drop(captured.position):  # one of other code, or what a crash has cut short
             pass
         packing = Packing(captured)
         while part := await asyncio.to_thread(packing.next):
@@ -239,8 +238,8 @@ class KeptLog(GroupCommitLog):
         """Say that a snapshot is whole."""
 
     @abstractmethod
-    async def _drop_head(self, position: int) -> None:
-        """Forget the snapshot at this position, if there is one."""
+    async def _drop(self, position: int) -> bool:
+        """Forget the snapshot at this position, and some of its parts; False when there were none."""
 
     @abstractmethod
     async def _put_floor(self, position: int) -> None:

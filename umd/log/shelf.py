@@ -48,7 +48,14 @@ PUT_HEAD: Final = """
 INSERT INTO snapshot (position, hash, code, parts, digest)
 SELECT ?, ?, ?, ?, ? WHERE ? = (SELECT epoch FROM writer)
 """
-DROP_HEAD: Final = "DELETE FROM snapshot WHERE position = ? AND ? = (SELECT epoch FROM writer)"
+DROP_HEAD: Final = """
+DELETE FROM snapshot WHERE position = :position AND :epoch = (SELECT epoch FROM writer)
+"""
+DROP_PARTS: Final = """
+DELETE FROM snapshot_part WHERE rowid IN (
+  SELECT rowid FROM snapshot_part WHERE position = :position LIMIT 4
+) AND :epoch = (SELECT epoch FROM writer) RETURNING 1
+"""
 PUT_FLOOR: Final = "UPDATE floor SET position = ? WHERE ? = (SELECT epoch FROM writer)"
 
 SWEEPS: Final = (
@@ -163,8 +170,10 @@ class ShelvedLog(KeptLog):
         values = (head.position, head.hash, head.code, head.parts, head.digest, self._epoch)
         await self._write_rows(PUT_HEAD, values, reserve=False)
 
-    async def _drop_head(self, position: int) -> None:
-        await self._write_rows(DROP_HEAD, (position, self._epoch), reserve=False)
+    async def _drop(self, position: int) -> bool:
+        values: dict[str, object] = {"position": position, "epoch": self._epoch}
+        await self._write_rows(DROP_HEAD, values, reserve=False)
+        return bool(list(await self._write_rows(DROP_PARTS, values, reserve=False)))
 
     async def _put_floor(self, position: int) -> None:
         await self._write_rows(PUT_FLOOR, (position, self._epoch), reserve=False)
