@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import msgspec
@@ -18,6 +18,7 @@ from umd.errors import LogCorrupt, StorageFull
 from umd.log import Fact, Record
 from umd.log.kept import KeptLog
 from umd.log.reader import Filter, opened
+from umd.log.sqlite import SqliteLog
 from umd.log.verify import verify
 from umd.projections.models import Models
 
@@ -411,9 +412,10 @@ async def test_a_full_volume_refuses_upkeep_and_leaves_the_reserve_to_the_log(
 
 async def test_pruned_pages_go_back_to_the_volume(disk: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("umd.log.shelf.PAGES_FREE_MAX", 4)
-    monkeypatch.setattr("umd.log.shelf.GIVE_BACK", "PRAGMA incremental_vacuum(8)")
     await pruned(disk)
     log = disk.log
+    log._returned_pages = 8
+    slow_disk(log, monkeypatch, 0.008)
     await log._run("PRAGMA wal_checkpoint(TRUNCATE)")
     before = log.database_bytes
     steps = 0
@@ -426,6 +428,30 @@ async def test_pruned_pages_go_back_to_the_volume(disk: SqliteWorld, monkeypatch
     [[free]] = await log._write_rows("PRAGMA freelist_count")
     assert free <= 4
     assert steps > 1
+
+
+def slow_disk(log: SqliteLog, monkeypatch: pytest.MonkeyPatch, sec: float) -> None:
+    """Let everything that is written take so long, as the log sees it."""
+    times = count(1)
+    monkeypatch.setattr(log, "_time", lambda: next(times) * sec)
+
+
+async def test_a_step_of_upkeep_is_smaller_on_a_slow_disk(
+    disk: SqliteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the disk is: an append waits for one step, and that is bounded by its time."""
+    await half(disk)
+    log, _, _ = await rest(disk)
+    assert await log.raise_floor(OLD)
+    disk.log._swept_rows = 40
+    left = [disk.rows()]
+
+    for sec in (0.1, 0.1, 0.1, 0.001, 0.001, 0.001):
+        slow_disk(disk.log, monkeypatch, sec)
+        assert await log.sweep()
+        left.append(disk.rows())
+
+    assert [before - after for before, after in pairwise(left)] == [40, 8, 8, 8, 16, 32]
 
 
 async def test_readers_that_never_pause_do_not_keep_the_wal_growing(
