@@ -19,7 +19,7 @@ from umd.log import Fact, Record
 from umd.log.kept import KeptLog
 from umd.log.reader import Filter, opened
 from umd.log.sqlite import SqliteLog
-from umd.log.verify import verify
+from umd.log.verify import Report, verify
 from umd.projections.models import Models
 
 RECORDS = History(11).go_on(400).records
@@ -320,6 +320,44 @@ async def test_a_log_that_is_pruned_while_it_is_verified_is_whole(disk: SqliteWo
             pass
 
         assert verify(reader).floor == log.floor > 0
+
+
+@pytest.mark.parametrize("read", range(1, 18, 4))
+async def test_a_log_is_verified_in_short_reads_between_which_it_may_be_pruned(
+    disk: SqliteWorld, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    """A long read would keep a running service from cutting its write-ahead log."""
+    page_rows = 60
+    monkeypatch.setattr("umd.log.verify.PAGE_ROWS", page_rows)
+    await half(disk)
+    log, _, _ = await rest(disk)
+    loop = asyncio.get_running_loop()
+    spans: list[int] = []
+
+    async def prune() -> None:
+        assert await log.raise_floor(OLD)
+        while await log.sweep():
+            pass
+
+    def verified() -> Report:
+        with opened(disk.directory) as reader:
+            fetch = reader._fetch
+
+            def watched(query: str, values: dict[str, int], after: int = 0) -> list[tuple[Any, ...]]:
+                if "until" in values:
+                    spans.append(min(values.get("limit", len(RECORDS)), values["until"] - values["after"]))
+                if len(spans) == read and not log.floor:
+                    asyncio.run_coroutine_threadsafe(prune(), loop).result(60)
+                return fetch(query, {**values}, after)
+
+            monkeypatch.setattr(reader, "_fetch", watched)
+            return verify(reader)
+
+    report = await asyncio.to_thread(verified)
+
+    assert (report.position, report.floor) == (len(RECORDS), log.floor)
+    assert log.floor > 0
+    assert max(spans) <= page_rows
 
 
 async def test_the_older_rows_are_verified_from_the_floor_on(disk: SqliteWorld) -> None:
