@@ -5,7 +5,8 @@ its own, against raw sqlite3 that commits one row after the other. Rounds of the
 volume, and each figure is a median. The second: how long a start on a long log takes, a verify
 of it, and an append meanwhile, and during each kind of upkeep; beside that the longest hold of the writer by
 a step of upkeep (from the statement's begin to its end, commit and checkpoint included), and the longest time
-that the event loop had no turn for others. Ratios are what counts; absolute figures are the machine's.
+that the event loop had no turn for others, with the processor time in it. Ratios are what counts; absolute
+figures are the machine's.
 """
 
 import argparse
@@ -48,7 +49,7 @@ BATCH_ROWS = 5_000
 BESIDE_SEC = 2.0
 REPEATED_SEC = 10.0
 TICK_SEC = 0.001
-BESIDE = "  {:<27} {:>8} {:>8} {:>9} {:>12} {:>10} {:>8}"
+BESIDE = "  {:<27} {:>8} {:>8} {:>9} {:>12} {:>10} {:>8} {:>8}"
 LINE = "{:>9} {:>10} {:>9} {:>9} {:>12} {:>14}"
 
 
@@ -202,9 +203,8 @@ def report_upkeep(directory: Path, rows: int) -> None:
         verify(reader)
     print(f"\n  full verify of {rows:,} rows: {time.perf_counter() - begin:.2f} s")
     backup = ["backup", str(directory / "backup")]
-    print(
-        BESIDE.format("10 appenders", "p50 ms", "p99 ms", "worst ms", "writer held", "loop held", "seconds")
-    )
+    titles = "p50 ms", "p99 ms", "worst ms", "writer held", "loop held", "its cpu", "seconds"
+    print(BESIDE.format("10 appenders", *titles))
     for name, deed in (
         ("alone", wait),
         ("during `umd log verify`", partial(command, long, ["verify"])),
@@ -217,8 +217,9 @@ def report_upkeep(directory: Path, rows: int) -> None:
     ):
         beside = asyncio.run(append_beside(long, deed))
         percentiles = statistics.quantiles(beside.appends, n=100)
-        figures = percentiles[49], percentiles[98], max(beside.appends), beside.writer_held, beside.loop_held
-        in_ms = (f"{1_000 * figure:.1f}" for figure in figures)
+        appends = percentiles[49], percentiles[98], max(beside.appends)
+        held = beside.writer_held, beside.loop_held, beside.loop_cpu
+        in_ms = (f"{1_000 * figure:.1f}" for figure in (*appends, *held))
         print(BESIDE.format(name, *in_ms, f"{beside.took:.1f}"), flush=True)
 
 
@@ -265,13 +266,15 @@ class Beside:
     appends: list[float] = field(default_factory=list)
     writer_held: float = 0.0
     loop_held: float = 0.0
+    loop_cpu: float = 0.0
     took: float = 0.0
 
     async def watch_loop(self) -> None:
         while True:
-            begin = time.perf_counter()
+            begin, cpu = time.perf_counter(), time.thread_time()
             await asyncio.sleep(TICK_SEC)
             self.loop_held = max(self.loop_held, time.perf_counter() - begin - TICK_SEC)
+            self.loop_cpu = max(self.loop_cpu, time.thread_time() - cpu)
 
 
 class WatchedLog(SqliteLog):

@@ -227,6 +227,27 @@ async def test_the_floor_rises_in_slices(
         assert len(rows) <= slice_rows or sum(row.kind == "command" for row in rows) == 1
 
 
+async def test_what_the_floor_rises_from_is_filled_in_little_by_little(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umd.log.kept.SLICE_ITEMS", 3)
+    log = await pruned(world)
+    assert await log.put_by()
+    filled: list[int] = []
+
+    class Watched(Models):
+        def fill(self, section: str, items: Sequence[Any]) -> None:
+            filled.append(len(items))
+            super().fill(section, items)
+
+    monkeypatch.setattr(log._models, "fresh", Watched)
+    assert await log.raise_floor(RECORDS[-1].at)
+
+    assert max(filled) == 3
+    _, models, _ = await again(world, OtherCode())
+    assert_same(models, folded(RECORDS))
+
+
 async def test_the_copy_that_the_floor_rises_by_is_let_go_of_little_by_little(
     world: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:

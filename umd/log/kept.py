@@ -28,6 +28,9 @@ from umd.log.writer import GroupCommitLog
 SLICE_ROWS: Final = 200
 """So many rows, or one append, are read and folded between two turns of the event loop."""
 
+SLICE_ITEMS: Final = 500
+"""So many of a snapshot's, likewise."""
+
 RISE_ROWS_MAX: Final = 100_000
 """The floor rises by so many rows at once: what a kill cuts short is begun anew."""
 
@@ -187,8 +190,10 @@ class KeptLog(GroupCommitLog):
         unpacking = Unpacking(self._base, models)
         try:
             async for part in self._parts(self._base.position):
-                models.fill(part.section, unpacking.read(part))
-                await asyncio.sleep(0)
+                items = unpacking.read(part)
+                for begin in range(0, len(items), SLICE_ITEMS):
+                    await asyncio.sleep(0)
+                    models.fill(part.section, items[begin : begin + SLICE_ITEMS])
             unpacking.end()
         except SnapshotUnusable as unusable:
             raise base_lost(self._floor, str(unusable)) from unusable

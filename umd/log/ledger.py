@@ -139,8 +139,8 @@ class Ledger:
 
     def standings(self) -> Iterator[Standing]:
         """Where each stream stands now, whatever is committed later."""
-        tips = list(self._tips.items())
-        return (Standing(stream, tip.position, tip.version) for stream, tip in tips)
+        tips = self._tips.copy()
+        return (Standing(stream, tip.position, tip.version) for stream, tip in tips.items())
 
     def begin_at(self, position: int, digest: bytes, standings: Iterable[Standing]) -> None:
         """Go on where a snapshot stands."""

@@ -86,7 +86,7 @@ PAGES_FREE_MAX: Final = 1_024
 """So many free pages (4 MiB) are left to be used again."""
 GIVE_BACK: Final = "PRAGMA incremental_vacuum({pages})"
 
-WAL_BYTES_MAX: Final = 32 * 2**20
+WAL_BYTES_MAX: Final = 16 * 2**20
 CUT_WAL: Final = """
 PRAGMA busy_timeout = 20;
 PRAGMA wal_checkpoint(TRUNCATE);

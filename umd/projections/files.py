@@ -60,8 +60,8 @@ class Files:
 
     def put_by(self) -> tuple[Iterator[Kept], Iterator[str]]:
         """Each path with the job that has it, and the jobs whose files are there or are coming."""
-        paths = list(self._by_path.items())
-        return (Kept(one.job_id, path, one.deleted) for path, one in paths), iter(list(self._of_job))
+        paths = self._by_path.copy()
+        return (Kept(one.job_id, path, one.deleted) for path, one in paths.items()), iter(list(self._of_job))
 
     def fill(self, kept: Sequence[Kept], jobs: Jobs) -> None:
         """Take in the paths that were put by, when the jobs are there: they know the files."""
