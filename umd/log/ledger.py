@@ -153,8 +153,9 @@ class Ledger:
             self._tips[record.stream] = Tip(record.position, record.version)
 
     def stand_at(self, record: Record) -> None:
-        """Go on behind this row."""
+        """Go on behind this row, which may be a command's: then it is the last of its stream so far."""
         self.head, self.hash = record.position, record.hash
+        self.trust([record])
 
     def _place(self, plan: Plan, draft: Draft) -> Appended | Conflict:
         tip = plan.tips.get(draft.stream) or self._tips.get(draft.stream, NOWHERE)
