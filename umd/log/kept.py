@@ -157,14 +157,14 @@ class KeptLog(GroupCommitLog):
             return 0
         models = self._models.fresh()
         base = await self._put_base(before, models)
+        pruned = 0
+        if base is not None:
+            await self._put_floor(base.position)
+            pruned = base.position - self._floor
+            self._base, self._floor = base, base.position
+            _logger.info("log.pruned", floor=self._floor, rows=pruned)
         while models.forget():  # noqa: ASYNC110  # others have their turn, and nothing is waited for
             await asyncio.sleep(0)
-        if base is None:
-            return 0
-        await self._put_floor(base.position)
-        pruned = base.position - self._floor
-        self._base, self._floor = base, base.position
-        _logger.info("log.pruned", floor=self._floor, rows=pruned)
         return pruned
 
     async def _put_base(self, before: Micros, models: Models) -> Snapshot | None:

@@ -209,7 +209,8 @@ class Volume:
 
     def aside(self) -> dict[int, dict[str, int]]:
         """The files that were put aside: by mark, and by the path that they had, their sizes in bytes."""
-        marks = sorted(int(folder.name.removeprefix(_ASIDE)) for folder in self._temp.glob(f"{_ASIDE}*"))
+        names = (folder.name.removeprefix(_ASIDE) for folder in self._temp.glob(f"{_ASIDE}*"))
+        marks = sorted(int(name) for name in names if name.isdecimal())
         return {mark: dict(_sizes(self._aside(mark))) for mark in marks}
 
     def remove_aside(self, mark: int) -> None:
