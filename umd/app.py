@@ -99,7 +99,9 @@ class App:
         self._dispatcher = Dispatcher(
             self._log, self._jobs, self._batches, self._releases, self._models.sweeps, self._clock
         )
-        stock = Stock(self._dispatcher, self._jobs, self._files, self._volume, self._clock)
+        stock = Stock(
+            self._dispatcher, self._jobs, self._files, self._models.sweeps, self._volume, self._clock
+        )
         self._cleanup = Cleanup(stock, self._space, Sweep(stock, settings.orphan_grace_sec))
         self._root = Supervisor("root", self.fail, restarts_max=5, period_sec=30)
         self._resolver = SystemResolver()

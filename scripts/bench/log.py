@@ -3,8 +3,10 @@
 The first table: appends of a command and its event (two rows), in a closed loop, each appender on a stream of
 its own, against raw sqlite3 that commits one row after the other. Rounds of the two alternate on the same
 volume, and each figure is a median. The second: how long a start on a long log takes, a verify
-of it, and an append meanwhile, and during each kind of upkeep. Ratios are what counts;
-absolute figures are the machine's.
+of it, and an append meanwhile, and during each kind of upkeep; beside that the longest hold of the writer by
+a step of upkeep (from the statement's begin to its end, commit and checkpoint included), and the longest time
+that the event loop had no turn for others, with the processor time in it. Ratios are what counts; absolute
+figures are the machine's.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass, field
 from functools import partial
 from itertools import count, islice
 from pathlib import Path
@@ -35,6 +38,7 @@ from umd.log import database
 from umd.log.codec import entries
 from umd.log.ledger import Draft, Ledger
 from umd.log.reader import opened
+from umd.log.shelf import WAL_BYTES_MAX
 from umd.log.sqlite import INSERT, ROW, VERIFIED_AT_START_ROWS, SqliteLog
 from umd.log.verify import verify
 from umd.projections.models import Models
@@ -44,6 +48,8 @@ AT = 1_790_000_000_000_000
 BATCH_ROWS = 5_000
 BESIDE_SEC = 2.0
 REPEATED_SEC = 10.0
+TICK_SEC = 0.001
+BESIDE = "  {:<27} {:>8} {:>8} {:>9} {:>12} {:>10} {:>8} {:>8}"
 LINE = "{:>9} {:>10} {:>9} {:>9} {:>12} {:>14}"
 
 
@@ -197,88 +203,132 @@ def report_upkeep(directory: Path, rows: int) -> None:
         verify(reader)
     print(f"\n  full verify of {rows:,} rows: {time.perf_counter() - begin:.2f} s")
     backup = ["backup", str(directory / "backup")]
+    titles = "p50 ms", "p99 ms", "worst ms", "writer held", "loop held", "its cpu", "seconds"
+    print(BESIDE.format("10 appenders", *titles))
     for name, deed in (
         ("alone", wait),
         ("during `umd log verify`", partial(command, long, ["verify"])),
         ("during `umd log backup`", partial(command, long, backup)),
-        ("while a snapshot is taken", take_snapshot),
+        ("while a snapshot is taken", SqliteLog.put_by),
         ("while the floor rises", raise_floor),
         ("while rows are deleted", partial(repeat, SqliteLog.sweep)),
         ("while pages are given back", partial(repeat, SqliteLog.give_back)),
+        ("while the WAL is cut", partial(cut_wal, long)),
     ):
-        steps, times, took = asyncio.run(append_beside(long, deed))
-        percentiles = [1_000 * value for value in statistics.quantiles(times, n=100)]
-        longest = f", longest step {1_000 * max(steps):5.1f} ms of {len(steps)}" if steps else ""
-        print(
-            f"  10 appenders {name:<27} p50 {percentiles[49]:6.2f} ms, p99 {percentiles[98]:6.2f} ms, "
-            f"worst {1_000 * max(times):6.1f} ms over {took:.1f} s{longest}",
-            flush=True,
-        )
+        beside = asyncio.run(append_beside(long, deed))
+        percentiles = statistics.quantiles(beside.appends, n=100)
+        appends = percentiles[49], percentiles[98], max(beside.appends)
+        held = beside.writer_held, beside.loop_held, beside.loop_cpu
+        in_ms = (f"{1_000 * figure:.1f}" for figure in (*appends, *held))
+        print(BESIDE.format(name, *in_ms, f"{beside.took:.1f}"), flush=True)
 
 
-Deed = Callable[[SqliteLog], Awaitable[list[float]]]
-"""Something beside the appends; returns how long each of its steps took, if it has steps."""
+Deed = Callable[[SqliteLog], Awaitable[object]]
+"""Something beside the appends."""
 
 
-async def wait(_log: SqliteLog) -> list[float]:
+async def wait(_log: SqliteLog) -> None:
     await asyncio.sleep(BESIDE_SEC)
-    return []
 
 
-async def command(directory: Path, arguments: Sequence[str], _log: SqliteLog) -> list[float]:
+async def command(directory: Path, arguments: Sequence[str], _log: SqliteLog) -> None:
     other = await asyncio.create_subprocess_exec(
         sys.executable, "-m", "umd", "log", *arguments, "--from", str(directory), stdout=subprocess.DEVNULL
     )
     assert await other.wait() == 0
-    return []
 
 
-async def take_snapshot(log: SqliteLog) -> list[float]:
-    await log.put_by()
-    return []
-
-
-async def raise_floor(log: SqliteLog) -> list[float]:
+async def raise_floor(log: SqliteLog) -> None:
     await log.put_by()
     assert await log.raise_floor(AT + 1)
-    return []
 
 
-async def repeat(step: Callable[[SqliteLog], Awaitable[bool]], log: SqliteLog) -> list[float]:
+async def repeat(step: Callable[[SqliteLog], Awaitable[bool]], log: SqliteLog) -> None:
     """One step after the other, with the rests of the upkeep, for some time."""
-    steps: list[float] = []
     end = time.perf_counter() + REPEATED_SEC
-    while time.perf_counter() < end:
-        begin = time.perf_counter()
-        if not await step(log):
-            break
-        steps.append(time.perf_counter() - begin)
+    while time.perf_counter() < end and await step(log):  # noqa: ASYNC110  # as the upkeep
         await asyncio.sleep(REST_SEC)
-    return steps
 
 
-async def append_beside(directory: Path, deed: Deed) -> tuple[list[float], list[float], float]:
-    """Append to the long log during a deed: its steps, how long each append took, and it all."""
-    log = SqliteLog(directory)
+async def cut_wal(directory: Path, log: SqliteLog) -> None:
+    """Have somebody read until the WAL is too large, then cut it."""
+    with closing(sqlite3.connect(directory / "log.sqlite3")) as reader:
+        reader.execute("BEGIN").execute("SELECT 1 FROM log LIMIT 1").fetchall()
+        while log.wal_bytes <= WAL_BYTES_MAX:  # noqa: ASYNC110  # nobody tells when it has grown
+            await asyncio.sleep(REST_SEC)
+    assert await log.cut_wal()
+
+
+@dataclass
+class Beside:
+    """How long each append took beside a deed, and it all, and what was held the longest meanwhile."""
+
+    appends: list[float] = field(default_factory=list)
+    writer_held: float = 0.0
+    loop_held: float = 0.0
+    loop_cpu: float = 0.0
+    took: float = 0.0
+
+    async def watch_loop(self) -> None:
+        while True:
+            begin, cpu = time.perf_counter(), time.thread_time()
+            await asyncio.sleep(TICK_SEC)
+            self.loop_held = max(self.loop_held, time.perf_counter() - begin - TICK_SEC)
+            self.loop_cpu = max(self.loop_cpu, time.thread_time() - cpu)
+
+
+class WatchedLog(SqliteLog):
+    """Times in the writer's own thread all that is executed there but the appends."""
+
+    held = 0.0
+
+    async def _begin_writing(self) -> None:
+        await super()._begin_writing()
+        execute: Callable[..., Awaitable[Any]] = self._writing._execute  # noqa: SLF001  # the only way in
+
+        def watched(function: Callable[..., Any], *arguments: object) -> Awaitable[Any]:
+            is_append = str(arguments[0] if arguments else "").startswith(INSERT)
+            return execute(function if is_append else partial(self._time_it, function), *arguments)
+
+        self._writing._execute = watched  # type: ignore[assignment]  # noqa: SLF001
+
+    def _time_it(self, function: Callable[..., object], *arguments: object) -> object:
+        begin = time.perf_counter()
+        try:
+            return function(*arguments)
+        finally:
+            self.held = max(self.held, time.perf_counter() - begin)
+
+
+async def append_beside(directory: Path, deed: Deed) -> Beside:
+    """Append to the long log during a deed."""
+    log = WatchedLog(directory)
     await log.start(models=Models())
-    times: list[float] = []
+    log.held = 0.0
+    gc.collect()
+    gc.freeze()  # as the service does when it is ready
+    beside = Beside()
     begin = time.perf_counter()
-    beside = asyncio.ensure_future(deed(log))
+    watching = asyncio.create_task(beside.watch_loop())
+    doing = asyncio.ensure_future(deed(log))
 
     async def appender(stream: str) -> None:
         order, events = entered(stream, 1.0)
         position = 0
-        while not beside.done():
+        while not doing.done():
             before = time.perf_counter()
             done = await log.append(stream, position, order, events, at=AT + 2, correlation=stream)
-            times.append(time.perf_counter() - before)
+            beside.appends.append(time.perf_counter() - before)
             position = done.last
 
     await asyncio.gather(*(appender(f"job-beside-{begin}-{number}") for number in range(10)))
-    took = time.perf_counter() - begin
-    steps = await beside
+    beside.took = time.perf_counter() - begin
+    watching.cancel()
+    beside.writer_held = log.held
+    await doing
     await log.stop()
-    return steps, times, took
+    gc.unfreeze()
+    return beside
 
 
 async def generate(directory: Path, rows: int) -> int:

@@ -1,5 +1,7 @@
 """Batches on the memory log: what is listed, what is submitted when, and how the whole ends."""
 
+import asyncio
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -17,7 +19,7 @@ from umd.domain.options import (
     PlaylistDownloadRequest,
 )
 from umd.engine.protocol import Finished, Listed, ListingFailed
-from umd.errors import InvalidState, QueueFull
+from umd.errors import InvalidState, QueueFull, StorageFull
 from umd.log import Record
 from umd.log.memory import MemoryLog
 from umd.settings import Settings
@@ -410,6 +412,36 @@ def test_a_crash_after_any_append_doubles_and_loses_nothing(tmp_path: Path, appe
         world.lister.lists[LIST] = pages(7, size=3)
 
     run_virtual(second(run_virtual(first())))
+
+
+def test_what_is_retried_while_the_volume_is_full_counts_when_the_batch_ends(tmp_path: Path) -> None:
+    """What a client sees of the whole is the sum of what it sees of its downloads."""
+
+    async def main() -> None:
+        full, has_room = asyncio.Event(), asyncio.Event()
+
+        class FullLog(MemoryLog):
+            async def _store(self, records: Sequence[Record]) -> None:
+                if not has_room.is_set() and any(record.type == "EndBatch" for record in records):
+                    full.set()
+                    raise StorageFull("no space")
+                await super()._store(records)
+
+        def fail_once(world: World) -> None:
+            world.engine.scripts[url(2)] = [(Finished(PRIVATE),), (Pause(5), *GOOD)]
+
+        async with running(tmp_path, log=FullLog(), prepare=fail_once) as world:
+            batch_id = await world.submit_batch(addresses(2))
+            await full.wait()
+            [failed] = world.jobs.in_state(State.FAILED)
+            await world.dispatcher.execute(c.RetryDownload(failed.job.job_id))
+            has_room.set()
+            await world.until(failed.job.job_id, State.COMPLETED)
+            batch = await world.batch_end(batch_id)
+
+            assert (batch.state, batch.tally) == (BatchState.COMPLETED, Tally(completed=2))
+
+    run_virtual(main())
 
 
 def test_a_cancel_is_carried_out_after_a_restart(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -17,6 +18,8 @@ from umd.domain.events import FilesSwept, Limits, SweptFile
 from umd.domain.job import FINAL, Job, State
 from umd.domain.naming import Place
 from umd.engine.protocol import Extracted, Finished
+from umd.errors import StorageFull
+from umd.log import Record
 from umd.log.memory import MemoryLog
 from umd.settings import Settings
 from umd.storage.volume import sources
@@ -259,14 +262,14 @@ def test_a_file_that_the_disk_keeps_hides_none_that_is_gone(
     kept.parent.mkdir()
     for name in "abc":
         (kept.parent / f"{name}.mp4").write_bytes(b"?")
-    unlink = Path.unlink
+    rename = Path.rename
 
-    def refuse(path: Path, missing_ok: bool = False) -> None:
+    def refuse(path: Path, target: Path) -> Path:
         if path == kept:
             raise OSError(30, "Read-only file system")
-        unlink(path, missing_ok)
+        return rename(path, target)
 
-    monkeypatch.setattr(Path, "unlink", refuse)
+    monkeypatch.setattr(Path, "rename", refuse)
 
     async def main() -> None:
         async with running(tmp_path, Settings(orphan_grace_sec=0)) as world:
@@ -274,6 +277,33 @@ def test_a_file_that_the_disk_keeps_hides_none_that_is_gone(
 
             assert swept(world) == [FilesSwept((SweptFile("videos/a.mp4", 1),))]
             assert kept.exists()
+
+    run_virtual(main())
+
+
+def test_a_sweep_that_the_log_has_no_room_for_is_told_later(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stranger = tmp_path / "videos/a.mp4"
+    stranger.parent.mkdir()
+    stranger.write_bytes(b"?")
+
+    async def main() -> None:
+        async with running(tmp_path, Settings(orphan_grace_sec=0)) as world:
+            store, refusals = world.log._store, [StorageFull("full")]
+
+            async def refuse(records: Sequence[Record]) -> None:
+                if refusals:
+                    raise refusals.pop()
+                await store(records)
+
+            monkeypatch.setattr(world.log, "_store", refuse)
+            await asyncio.sleep(0.5)
+            assert (swept(world), stranger.exists()) == ([], False)
+            await asyncio.sleep(10)
+
+            assert swept(world) == [FilesSwept((SweptFile("videos/a.mp4", 1),))]
+            assert not list((tmp_path / "temp").iterdir())
 
     run_virtual(main())
 

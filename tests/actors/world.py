@@ -253,7 +253,7 @@ class World:
         self.crew = Crew(self.workshop, self.supervisor)
         self.space = Space(self.settings, self.volume, self.files)
         self.admission = Admission(self.settings, self.clock, self.jobs, self.space, self.crew.start_job)
-        stock = Stock(self.dispatcher, self.jobs, self.files, self.volume, self.clock)
+        stock = Stock(self.dispatcher, self.jobs, self.files, self.models.sweeps, self.volume, self.clock)
         self.cleanup = Cleanup(stock, self.space, Sweep(stock, self.settings.orphan_grace_sec))
         self.lister = lister or ScriptedLister()
         office = BatchOffice(

@@ -118,6 +118,26 @@ async def test_a_lost_tail_is_named(disk: SqliteWorld, run: Run) -> None:
     assert (code, damage["first_bad_position"]) == (1, 7)
 
 
+async def test_an_entry_of_the_index_that_is_left_of_no_row_is_named(disk: SqliteWorld, run: Run) -> None:
+    await write(disk)
+    await disk.close()
+    (disk.directory / "log.mark").unlink()
+    with closing(sqlite3.connect(disk.database, isolation_level=None)) as connection:
+        schema = connection.execute("SELECT * FROM sqlite_schema").fetchall()
+    forget = "DELETE FROM sqlite_schema WHERE name LIKE 'sqlite_autoindex_log%'"
+    bare = "UPDATE sqlite_schema SET sql = replace(sql, 'UNIQUE (stream, version)', 'CHECK (1)')"
+    disk.execute(f"PRAGMA writable_schema = ON; {forget}; {bare}")
+    disk.execute("DELETE FROM log WHERE position = 10")
+    with closing(sqlite3.connect(disk.database, isolation_level=None)) as connection:
+        connection.execute("PRAGMA writable_schema = ON")
+        connection.execute("DELETE FROM sqlite_schema")
+        connection.executemany("INSERT INTO sqlite_schema VALUES (?, ?, ?, ?, ?)", schema)
+
+    code, [damage] = run("log", "verify")
+
+    assert (code, damage["first_bad_position"]) == (1, 10)
+
+
 async def test_a_missing_wal_is_named(disk: SqliteWorld, run: Run, tmp_path: Path) -> None:
     await write(disk)
     crashed = tmp_path / "crashed"

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from itertools import pairwise
+from itertools import count, pairwise
 from typing import Any
 
 import msgspec
@@ -15,9 +15,11 @@ from tests.random_histories import BEGINNING, History
 from umd.clock import SECOND
 from umd.domain.events import JobStarted
 from umd.errors import LogCorrupt, StorageFull
+from umd.log import Fact, Record
 from umd.log.kept import KeptLog
 from umd.log.reader import Filter, opened
-from umd.log.verify import verify
+from umd.log.sqlite import SqliteLog
+from umd.log.verify import Report, verify
 from umd.projections.models import Models
 
 RECORDS = History(11).go_on(400).records
@@ -160,6 +162,17 @@ async def test_without_the_newest_snapshot_the_base_is_taken_up(world: World) ->
     assert_same(models, folded(RECORDS))
 
 
+async def test_a_snapshot_leaves_the_pruned_rows_to_the_sweeping(world: World) -> None:
+    """That rests between its steps; a snapshot that swept first would have kept all others off the disk."""
+    await half(world)
+    log, _, _ = await rest(world)
+    assert await log.raise_floor(OLD)
+
+    assert await log.put_by()
+
+    assert world.rows() == len(RECORDS)
+
+
 async def test_the_floor_stays_below_what_is_young(world: World) -> None:
     log = await pruned(world)
 
@@ -189,6 +202,66 @@ async def test_the_floor_rises_step_by_step(world: World, monkeypatch: pytest.Mo
     assert all(0 < after - before <= 50 for before, after in pairwise(floors))
     _, models, _ = await again(world, OtherCode())
     assert_same(models, folded(RECORDS[:CUT]))
+
+
+@pytest.mark.parametrize("slice_rows", [1, 20])
+async def test_the_floor_rises_in_slices(
+    world: World, monkeypatch: pytest.MonkeyPatch, slice_rows: int
+) -> None:
+    """Whoever appends meanwhile waits for one slice; only an append that is longer is one by itself."""
+    monkeypatch.setattr("umd.log.kept.SLICE_ROWS", slice_rows)
+    log = await half(world)
+    slices: list[list[Record]] = []
+
+    class Watched(Models):
+        def apply(self, facts: Sequence[Fact]) -> None:
+            slices.append([fact.record for fact in facts])
+            super().apply(facts)
+
+    monkeypatch.setattr(log._models, "fresh", Watched)
+    assert await log.raise_floor(RECORDS[-1].at)
+
+    assert [row for rows in slices for row in rows] == RECORDS[: log.floor]
+    assert CUT - 10 < log.floor < CUT
+    for rows in slices:
+        assert len(rows) <= slice_rows or sum(row.kind == "command" for row in rows) == 1
+
+
+async def test_what_the_floor_rises_from_is_filled_in_little_by_little(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("umd.log.kept.SLICE_ITEMS", 3)
+    log = await pruned(world)
+    assert await log.put_by()
+    filled: list[int] = []
+
+    class Watched(Models):
+        def fill(self, section: str, items: Sequence[Any]) -> None:
+            filled.append(len(items))
+            super().fill(section, items)
+
+    monkeypatch.setattr(log._models, "fresh", Watched)
+    assert await log.raise_floor(RECORDS[-1].at)
+
+    assert max(filled) == 3
+    _, models, _ = await again(world, OtherCode())
+    assert_same(models, folded(RECORDS))
+
+
+async def test_the_copy_that_the_floor_rises_by_is_let_go_of_little_by_little(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Freed in one go, what is known of many jobs would hold everybody up."""
+    monkeypatch.setattr("umd.projections.models.FORGOTTEN_AT_ONCE", 5)
+    log = await half(world)
+    copy = Models()
+    monkeypatch.setattr(log._models, "fresh", lambda: copy)
+
+    assert await log.raise_floor(RECORDS[-1].at)
+
+    assert not copy.forget()
+    assert copy.jobs.in_creation_order() == []
+    assert copy.files.stored() == []
 
 
 async def test_the_floor_rises_again_from_where_it_is(world: World) -> None:
@@ -270,6 +343,44 @@ async def test_a_log_that_is_pruned_while_it_is_verified_is_whole(disk: SqliteWo
         assert verify(reader).floor == log.floor > 0
 
 
+@pytest.mark.parametrize("read", range(1, 18, 4))
+async def test_a_log_is_verified_in_short_reads_between_which_it_may_be_pruned(
+    disk: SqliteWorld, monkeypatch: pytest.MonkeyPatch, read: int
+) -> None:
+    """A long read would keep a running service from cutting its write-ahead log."""
+    page_rows = 60
+    monkeypatch.setattr("umd.log.verify.PAGE_ROWS", page_rows)
+    await half(disk)
+    log, _, _ = await rest(disk)
+    loop = asyncio.get_running_loop()
+    spans: list[int] = []
+
+    async def prune() -> None:
+        assert await log.raise_floor(OLD)
+        while await log.sweep():
+            pass
+
+    def verified() -> Report:
+        with opened(disk.directory) as reader:
+            fetch = reader._fetch
+
+            def watched(query: str, values: dict[str, int], after: int = 0) -> list[tuple[Any, ...]]:
+                if "until" in values:
+                    spans.append(min(values.get("limit", len(RECORDS)), values["until"] - values["after"]))
+                if len(spans) == read and not log.floor:
+                    asyncio.run_coroutine_threadsafe(prune(), loop).result(60)
+                return fetch(query, {**values}, after)
+
+            monkeypatch.setattr(reader, "_fetch", watched)
+            return verify(reader)
+
+    report = await asyncio.to_thread(verified)
+
+    assert (report.position, report.floor) == (len(RECORDS), log.floor)
+    assert log.floor > 0
+    assert max(spans) <= page_rows
+
+
 async def test_the_older_rows_are_verified_from_the_floor_on(disk: SqliteWorld) -> None:
     await pruned(disk)
     log = await disk.open(models=Models(), verified_at_start_rows=10)
@@ -288,7 +399,7 @@ class Killed(Exception):
     """The process ends here."""
 
 
-STEPS = ("_put_part", "_put_head", "_put_floor", "_drop_head", "sweep")
+STEPS = ("_put_part", "_put_head", "_put_floor", "_drop", "sweep")
 
 
 @pytest.mark.parametrize("deed", ["put_by", "raise_floor"])
@@ -360,9 +471,10 @@ async def test_a_full_volume_refuses_upkeep_and_leaves_the_reserve_to_the_log(
 
 async def test_pruned_pages_go_back_to_the_volume(disk: SqliteWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("umd.log.shelf.PAGES_FREE_MAX", 4)
-    monkeypatch.setattr("umd.log.shelf.GIVE_BACK", "PRAGMA incremental_vacuum(8)")
     await pruned(disk)
     log = disk.log
+    log._returned_pages = 8
+    slow_disk(log, monkeypatch, 0.008)
     await log._run("PRAGMA wal_checkpoint(TRUNCATE)")
     before = log.database_bytes
     steps = 0
@@ -375,6 +487,30 @@ async def test_pruned_pages_go_back_to_the_volume(disk: SqliteWorld, monkeypatch
     [[free]] = await log._write_rows("PRAGMA freelist_count")
     assert free <= 4
     assert steps > 1
+
+
+def slow_disk(log: SqliteLog, monkeypatch: pytest.MonkeyPatch, sec: float) -> None:
+    """Let everything that is written take so long, as the log sees it."""
+    times = count(1)
+    monkeypatch.setattr(log, "_time", lambda: next(times) * sec)
+
+
+async def test_a_step_of_upkeep_is_smaller_on_a_slow_disk(
+    disk: SqliteWorld, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However slow the disk is: an append waits for one step, and that is bounded by its time."""
+    await half(disk)
+    log, _, _ = await rest(disk)
+    assert await log.raise_floor(OLD)
+    disk.log._swept_rows = 40
+    left = [disk.rows()]
+
+    for sec in (0.1, 0.1, 0.1, 0.001, 0.001, 0.001):
+        slow_disk(disk.log, monkeypatch, sec)
+        assert await log.sweep()
+        left.append(disk.rows())
+
+    assert [before - after for before, after in pairwise(left)] == [40, 8, 8, 8, 16, 32]
 
 
 async def test_readers_that_never_pause_do_not_keep_the_wal_growing(

@@ -301,6 +301,22 @@ async def test_a_long_log_that_is_whole_is_verified_and_serves_on(disk: SqliteWo
     assert await append(log, "job-1", 1) == Appended(2_501, 2_502)
 
 
+@pytest.mark.parametrize("verified", [1, 2, 3, 4])
+async def test_the_rows_that_a_start_verifies_may_begin_within_an_append(
+    disk: SqliteWorld, verified: int
+) -> None:
+    """A command's row may be the last that is only read, and its event's the first that is verified."""
+    log = await disk.open()
+    for job in ("job-1", "job-2"):
+        position = (await append(log, job)).last
+        await append(log, job, position)
+
+    log = await disk.open(verified_at_start_rows=verified)
+
+    assert log.corruption is None
+    assert await append(log, "job-2", 8) == Appended(9, 10)
+
+
 async def test_a_lost_tail_is_found(disk: SqliteWorld) -> None:
     log = await disk.open()
     await append(log)

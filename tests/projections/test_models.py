@@ -1,13 +1,16 @@
 """What was put by and filled again is what would be folded from all rows, for each read model."""
 
+import gc
 from collections.abc import Sequence
 from random import Random  # noqa: TID251  # seeded by the test
 from typing import Any
+from weakref import ref
 
 import msgspec
 import pytest
 
 from tests.random_histories import History, cuts
+from umd.domain.job import State
 from umd.log import Record, Unknown
 from umd.log.codec import facts
 from umd.log.ledger import Ledger
@@ -15,7 +18,7 @@ from umd.log.snapshot import Packing, Unpacking, capture
 from umd.projections.models import Models
 from umd.telemetry.distribution import Distribution
 
-NOT_STATE = {"_watches", "_fillers", "_jobs", "_handlers", "_marks", "_fingerprints"}
+NOT_STATE = {"_watches", "_jobs", "_handlers", "_marks", "_fingerprints"}
 
 
 def known(model: object) -> dict[str, Any]:
@@ -107,3 +110,28 @@ def test_models_that_passed_an_event_over_are_not_whole() -> None:
     models.apply([fact])
 
     assert not models.is_whole
+
+
+def test_the_collector_is_left_nothing_to_look_through() -> None:
+    """A collection stops the service: with a hundred thousand jobs for seconds, did it look at each."""
+    records = History(21).ended(200).records
+    gc.collect()
+    before = len(gc.get_objects())
+
+    models = folded(records)
+    gc.collect()
+
+    jobs = models.jobs.count(*State)
+    assert jobs >= 200
+    assert len(gc.get_objects()) - before < jobs
+
+
+def test_models_that_nobody_asks_any_more_are_gone_without_the_collector() -> None:
+    models = folded(History(22).ended(10).records)
+    jobs = ref(models.jobs)
+    gc.disable()
+    try:
+        del models
+        assert jobs() is None
+    finally:
+        gc.enable()

@@ -15,6 +15,7 @@ from tests.log.worlds import SqliteWorld, chained, row
 from umd import __main__ as command_line
 from umd.domain import commands as c
 from umd.domain.events import SweptFile
+from umd.log import Record
 from umd.projections.batches import Batches
 from umd.settings import Settings
 
@@ -155,6 +156,25 @@ async def settled(world: World) -> None:
         head = world.log.head
         for _ in range(50):
             await asyncio.sleep(0)
+
+
+async def test_a_batchs_past_takes_one_read_for_each_of_its_streams(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An answer about a thousand items is as far away as their reads are many."""
+    batch_id, jobs = await live_batch(world)
+    reads: list[str | None] = []
+    read = world.log.read
+
+    async def counted(after: int = 0, limit: int = 500, *, stream: str | None = None) -> list[Record]:
+        reads.append(stream)
+        return await read(after, limit, stream=stream)
+
+    monkeypatch.setattr(world.log, "read", counted)
+    position = world.log.head
+    assert (await world.get(f"/batch/{batch_id}?at={position}")).status == 200
+
+    assert sorted(filter(None, reads)) == sorted([f"batch-{batch_id}", *(f"job-{job}" for job in jobs)])
 
 
 async def test_steps_tell_what_each_event_changed_in_a_batch(

@@ -1,8 +1,8 @@
 """A process that lives a short life of the service on a data directory, as often as it is asked.
 
-Run it as `python -m tests.storage.lives`: for each directory that it reads, it forks a process, writes its
-number, lets it live when it has read another line, and writes its status. That process has one thread, and
-ends by `os._exit`: so its calls to the kernel are the same each time.
+Run it as `python -m tests.storage.lives LIFE`, a key of `LIVES`: for each directory that it reads, it forks
+a process, writes its number, lets it live when it has read another line, and writes its status. That process
+has one thread, and ends by `os._exit`: so its calls to the kernel are the same each time.
 """
 
 import asyncio
@@ -22,6 +22,7 @@ from umd.domain.job import FINAL
 from umd.engine.protocol import Extracted, Finished
 from umd.log import Record
 from umd.log.memory import MemoryLog
+from umd.settings import Settings
 
 FILES = {"media.mp4": b"film" * 1_000, "media.en.srt": b"words" * 100, "media.jpg": b"picture" * 50}
 URL = "https://example.com/v"
@@ -66,10 +67,11 @@ def world(root: Path) -> World:
     files = (Write(name, content) for name, content in FILES.items())
     engine = ScriptedEngine({URL: [(Extracted(METADATA), *files, Finished(main="media.mp4"))]})
     journal(root).parent.mkdir(exist_ok=True)
-    return World(root, log=JournalLog(journal(root)), engine=engine)
+    settings = Settings(orphan_grace_sec=0)
+    return World(root, settings, log=JournalLog(journal(root)), engine=engine)
 
 
-async def live(root: Path) -> None:
+async def download(root: Path) -> None:
     """Accept a download where there is none, and let it come to its end."""
     alive = world(root)
     await alive.start()
@@ -80,8 +82,21 @@ async def live(root: Path) -> None:
     await alive.idle()
 
 
+async def sweep(root: Path) -> None:
+    """Let the files of no job be swept."""
+    alive = world(root)
+    await alive.start()
+    await asyncio.sleep(SWEPT_SEC)
+
+
+SWEPT_SEC = 5
+"""Of virtual time."""
+LIVES = {"download": download, "sweep": sweep}
+
+
 def main() -> None:
     be_quiet()
+    live = LIVES[sys.argv[1]]
     for line in sys.stdin:
         gate, opener = os.pipe()
         waiting, arrived = os.pipe()

@@ -3,6 +3,7 @@
 What is visible is whole, what is completed has its files, and there is no half result.
 """
 
+import asyncio
 import re
 import shutil
 import signal
@@ -10,14 +11,17 @@ import subprocess
 import sys
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.histories import history, hold
 from tests.invariants import check_acknowledged, check_disk
-from tests.storage.lives import FILES, journal, read, world
+from tests.storage.lives import FILES, SWEPT_SEC, journal, read, world
 from tests.virtual import run_virtual
+from umd.domain.events import FilesSwept
 from umd.domain.job import FINAL, State
 
 ROOT = Path(__file__).parent.parent.parent
@@ -81,10 +85,10 @@ class Lives:
         return self._process.stdout.readline().strip()
 
 
-@pytest.fixture(scope="module")
-def lives() -> Iterator[Lives]:
+@contextmanager
+def living(life: str) -> Iterator[Lives]:
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.storage.lives"],
+        [sys.executable, "-m", "tests.storage.lives", life],
         cwd=ROOT,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
@@ -93,6 +97,12 @@ def lives() -> Iterator[Lives]:
         yield Lives(process)
         assert process.stdin is not None
         process.stdin.close()
+
+
+@pytest.fixture(scope="module")
+def lives() -> Iterator[Lives]:
+    with living("download") as downloading:
+        yield downloading
 
 
 def check_visible(root: Path) -> None:
@@ -165,3 +175,45 @@ def check_after(root: Path, *killed_at: Call) -> None:
         error.add_note(f"killed at {killed_at}")
         raise
     shutil.rmtree(root)
+
+
+STRANGERS = {"videos/old/a.mp4": b"?", "videos/b.mp4": b"??"}
+
+
+def test_a_kill_at_any_call_of_a_sweep_leaves_no_deletion_untold(tmp_path: Path) -> None:
+    """Whoever follows the events hears of every file that goes, once, wherever the service was killed."""
+    with living("sweep") as lives:
+        calls = lives.calls(with_strangers(tmp_path / "whole"))
+        assert len(calls) > 5
+        assert swept(tmp_path / "whole") == STRANGERS
+
+        for call in calls:
+            root = with_strangers(tmp_path / f"{call[0]}-{call[1]}")
+            lives.kill_at(root, call)
+            run_virtual(sweep_on(root))
+            hold(swept(root) == STRANGERS, f"killed at {call}, {swept(root)} was told")
+            left = [path for path in root.rglob("*") if path.is_file() and path != journal(root)]
+            hold(not left, f"killed at {call}, {left} is left")
+
+
+async def sweep_on(root: Path) -> None:
+    after = world(root)
+    await after.start()
+    await asyncio.sleep(SWEPT_SEC)
+    await after.stop()
+
+
+def with_strangers(root: Path) -> Path:
+    """A data directory with files that no job knows."""
+    for path, content in STRANGERS.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    return root
+
+
+def swept(root: Path) -> dict[str, bytes]:
+    """The files that the log says are gone, as they were."""
+    rows = [row for row in read(journal(root)) if row.type == "storage.files_swept"]
+    files = [file for row in rows for file in msgspec.json.decode(row.data, type=FilesSwept).files]
+    assert len(files) == len({file.path for file in files}), "told twice"
+    return {file.path: b"?" * file.size_bytes for file in files}

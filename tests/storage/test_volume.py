@@ -136,6 +136,20 @@ def test_deletion_removes_empty_folders_and_nothing_else(volume: Volume) -> None
     assert [path.name for path in (volume.root / "a").iterdir()] == ["keep.txt"]
 
 
+def test_what_was_put_aside_is_found_by_its_mark_until_it_is_removed(volume: Volume) -> None:
+    stranger = volume.root / "videos/old/a.mp4"
+    stranger.parent.mkdir(parents=True)
+    stranger.write_bytes(b"??")
+    (volume.root / "temp/swept-mine").mkdir(parents=True)
+
+    volume.put_aside("videos/old/a.mp4", 7)
+
+    assert not (volume.root / "videos").exists()
+    assert volume.aside() == {7: {"videos/old/a.mp4": 2}}
+    volume.remove_aside(7)
+    assert volume.aside() == {}
+
+
 def test_what_is_unfinished_or_foreign_is_no_result(volume: Volume) -> None:
     folder = volume.working_folder("j1")
     for name in ("media.mp4", "media.f1.mp4.part", "media.mp4.ytdl", "media.temp.mp4", "other.bin"):

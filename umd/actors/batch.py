@@ -8,7 +8,7 @@ from contextlib import suppress
 import structlog
 
 from umd.actors.actor import Actor
-from umd.actors.expansion import BatchOffice, Expansion
+from umd.actors.expansion import SPACE_WAIT_SEC, BatchOffice, Expansion
 from umd.domain import batch as rules
 from umd.domain import commands as c
 from umd.domain.batch import Batch, BatchState
@@ -166,7 +166,13 @@ class BatchActor(Actor[None]):
         return batch.state is BatchState.RUNNING and not unended and not self._due
 
     async def _conclude(self, batch: Batch) -> None:
-        entry = await self._office.execute(c.EndBatch(self._id, self._tally(batch), self._first_error(batch)))
+        """End it. While the volume is full jobs may be retried: all is looked at anew before the next try."""
+        command = c.EndBatch(self._id, self._tally(batch), self._first_error(batch))
+        try:
+            entry = await self._office.dispatcher.execute_batch(command)
+        except StorageFull:
+            await asyncio.sleep(SPACE_WAIT_SEC)
+            return
         _log.info("batch.ended", state=entry.batch.state, items=len(batch.items))
 
     def _tally(self, batch: Batch) -> Tally:

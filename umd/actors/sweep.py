@@ -14,6 +14,7 @@ from umd.domain.events import SWEPT_MAX, SweptFile
 from umd.errors import InvalidState, StorageFull
 from umd.projections.files import Files
 from umd.projections.jobs import Jobs
+from umd.projections.sweeps import Sweeps
 from umd.storage.volume import Volume
 
 SWEEP_SEC = 600
@@ -28,6 +29,7 @@ class Stock:
     dispatcher: Dispatcher
     jobs: Jobs
     files: Files
+    sweeps: Sweeps
     volume: Volume
     clock: Clock
 
@@ -38,6 +40,9 @@ class Sweep:
     A file that the log does not know is deleted when it has been known as such for the grace, counted from
     the first look of this process: what an operator has just put there, or a backup of the log does not
     name yet, has that time. Only the media folders of the service are looked at.
+
+    Between a deletion and its event a crash would leave it untold. So a file is moved out of its place first,
+    then told, then deleted; what is left of a life is told by the next one.
     """
 
     def __init__(self, stock: Stock, grace_sec: int) -> None:
@@ -53,6 +58,7 @@ class Sweep:
             return
         self._next = now + min(SWEEP_SEC * SECOND, max(self._grace, SECOND))
         try:
+            await self._settle()
             await self._report_missing()
             await self._delete_strangers(now)
         except (OSError, StorageFull) as error:
@@ -82,17 +88,28 @@ class Sweep:
             await self._delete(due[begin : begin + SWEPT_MAX])
 
     async def _delete(self, paths: Sequence[str]) -> None:
-        """Delete files, and record those that are gone, also where the disk keeps one of them."""
-        gone: list[SweptFile] = []
+        """Put files aside, where each kill finds them, and then settle, also where the disk keeps one."""
+        mark = self._stock.sweeps.position
         try:
             for path in paths:
                 del self._strangers[path]
-                size = await asyncio.to_thread(self._stock.volume.remove, path)
-                gone.append(SweptFile(_text(path), size))
-                _log.warning("sweep.stranger_deleted", path=_text(path), size_bytes=size)
+                await asyncio.to_thread(self._stock.volume.put_aside, path, mark)
         finally:
-            if gone:
-                await self._stock.dispatcher.execute_storage(RecordSwept(tuple(gone)))
+            await self._settle()
+
+    async def _settle(self) -> None:
+        """Tell of the files that were put aside, and delete them.
+
+        They lie under the position that the stream had: if it has another by now, they were told already.
+        """
+        volume = self._stock.volume
+        for mark, sizes in (await asyncio.to_thread(volume.aside)).items():
+            files = [SweptFile(_text(path), size) for path, size in sorted(sizes.items())]
+            if files and mark == self._stock.sweeps.position:
+                await self._stock.dispatcher.execute_storage(RecordSwept(tuple(files)))
+                for file in files:
+                    _log.warning("sweep.stranger_deleted", path=file.path, size_bytes=file.size_bytes)
+            await asyncio.to_thread(volume.remove_aside, mark)
 
     def _is_known(self, path: str) -> bool:
         stored = self._stock.files.get(path)

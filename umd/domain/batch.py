@@ -39,7 +39,7 @@ _ENDS = (e.BatchCompleted, e.BatchFailed, e.BatchCancelled)
 FINAL = frozenset({BatchState.COMPLETED, BatchState.FAILED, BatchState.CANCELLED})
 
 
-class Batch(msgspec.Struct, frozen=True, kw_only=True):
+class Batch(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that is known of a batch: the fold of its events."""
 
     batch_id: str

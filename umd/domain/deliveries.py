@@ -31,7 +31,7 @@ class DeliveryState(StrEnum):
     """The receiver said 410: it wants no more of this job or batch."""
 
 
-class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+class Delivery(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One webhook. `number` counts in its job or batch, `tries` since it was last put into the queue.
 
     What the body tells is kept as it was, so that a late attempt tells the same as the first; `tally` is a

@@ -113,7 +113,7 @@ class LogLine(msgspec.Struct, frozen=True):
     message: str
 
 
-class File(msgspec.Struct, frozen=True):
+class File(msgspec.Struct, frozen=True, gc=False):
     """A file of the result. `path` is relative to the storage root; `format` is its extension."""
 
     path: str

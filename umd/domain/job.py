@@ -43,7 +43,7 @@ FINAL = frozenset({State.COMPLETED, State.FAILED, State.CANCELLED})
 ACTIVE = frozenset({State.RUNNING, State.STOPPING})
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """All that is known of a job: the fold of its events."""
 
     job_id: str

@@ -43,7 +43,7 @@ RETENTION_SEC_MAX = 31_536_000
 DEFAULT_TEMPLATE = "videos/{safe_title}-{id}.{ext}"
 
 
-class MediaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class MediaOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True, gc=False):
     """The options that every kind of download shares. Sizes are bytes, durations are seconds."""
 
     quality: Quality = "best"
@@ -151,7 +151,7 @@ class ChannelDownloadRequest(BatchOptions, frozen=True, kw_only=True, forbid_unk
 AnyBatchRequest = BatchDownloadRequest | PlaylistDownloadRequest | ChannelDownloadRequest
 
 
-class BatchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class BatchOrder(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What was asked of a batch: exactly one of the three requests."""
 
     batch: BatchDownloadRequest | None = None

@@ -21,12 +21,15 @@ from umd.clock import Micros
 from umd.errors import LogCorrupt, LogError
 from umd.log import Fact, Follower, Unknown
 from umd.log.codec import facts
-from umd.log.ledger import BATCH_ROWS_MAX, POSITION_MAX, Ledger
+from umd.log.ledger import POSITION_MAX, Ledger
 from umd.log.snapshot import Captured, Models, Packing, Part, Snapshot, SnapshotUnusable, Unpacking, capture
 from umd.log.writer import GroupCommitLog
 
 SLICE_ROWS: Final = 200
-"""So many rows are folded between two turns of the event loop."""
+"""So many rows, or one append, are read and folded between two turns of the event loop."""
+
+SLICE_ITEMS: Final = 500
+"""So many of a snapshot's, likewise."""
 
 RISE_ROWS_MAX: Final = 100_000
 """The floor rises by so many rows at once: what a kill cuts short is begun anew."""
@@ -37,7 +40,7 @@ _logger = structlog.get_logger(__name__)
 class KeptLog(GroupCommitLog):
     """A log with snapshots and a floor.
 
-    A log adds where these are stored: `_heads`, `_parts`, `_put_part`, `_put_head`, `_drop_head`,
+    A log adds where these are stored: `_heads`, `_parts`, `_put_part`, `_put_head`, `_drop`,
     `_put_floor`, `sweep`.
     Each of them is one short transaction. They raise what `append` raises, but never use up the reserve.
     """
@@ -83,8 +86,7 @@ class KeptLog(GroupCommitLog):
         return True
 
     async def _put(self, captured: Captured) -> Snapshot:
-        await self._drop_head(captured.position)  # one of other code, or a base that came to nothing
-        while await self.sweep():
+        while await self._drop(captured.position):  # one of other code, or what a crash has cut short
             pass
         packing = Packing(captured)
         while part := await asyncio.to_thread(packing.next):
@@ -153,8 +155,22 @@ class KeptLog(GroupCommitLog):
         """
         if self._models is None or self._snapshot_at - 1 <= self._floor:
             return 0
+        models = self._models.fresh()
+        base = await self._put_base(before, models)
+        pruned = 0
+        if base is not None:
+            await self._put_floor(base.position)
+            pruned = base.position - self._floor
+            self._base, self._floor = base, base.position
+            _logger.info("log.pruned", floor=self._floor, rows=pruned)
+        while models.forget():  # noqa: ASYNC110  # others have their turn, and nothing is waited for
+            await asyncio.sleep(0)
+        return pruned
+
+    async def _put_base(self, before: Micros, models: Models) -> Snapshot | None:
+        """Store what stands for the rows that are to go; None where none are."""
+        ledger = Ledger()
         limit = min(self._snapshot_at - 1, self._floor + RISE_ROWS_MAX)
-        ledger, models = Ledger(), self._models.fresh()
         try:
             async for old in self._old_slices(before, limit):
                 if ledger.head <= self._floor:
@@ -165,14 +181,7 @@ class KeptLog(GroupCommitLog):
         except LogCorrupt as corrupt:
             self._fail(corrupt)
             raise
-        pruned = ledger.head - self._floor
-        if pruned <= 0:
-            return 0
-        base = await self._put(capture(ledger, models))
-        await self._put_floor(base.position)
-        self._base, self._floor = base, base.position
-        _logger.info("log.pruned", floor=self._floor, rows=pruned)
-        return pruned
+        return await self._put(capture(ledger, models)) if ledger.head > self._floor else None
 
     async def _begin_fold(self, ledger: Ledger, models: Models) -> None:
         """Fill from the base, part by part."""
@@ -181,8 +190,10 @@ class KeptLog(GroupCommitLog):
         unpacking = Unpacking(self._base, models)
         try:
             async for part in self._parts(self._base.position):
-                models.fill(part.section, unpacking.read(part))
-                await asyncio.sleep(0)
+                items = unpacking.read(part)
+                for begin in range(0, len(items), SLICE_ITEMS):
+                    await asyncio.sleep(0)
+                    models.fill(part.section, items[begin : begin + SLICE_ITEMS])
             unpacking.end()
         except SnapshotUnusable as unusable:
             raise base_lost(self._floor, str(unusable)) from unusable
@@ -190,20 +201,21 @@ class KeptLog(GroupCommitLog):
 
     async def _old_slices(self, before: Micros, limit: int) -> AsyncIterator[Sequence[Fact]]:
         """Whole appends from the floor on, as long as their rows are old and can be read, up to `limit`."""
-        after = self._floor
+        after, rows = self._floor, SLICE_ROWS
         while True:
-            page = facts(await self._read(after, limit + 1, BATCH_ROWS_MAX + 1, None))
+            page = facts(await self._read(after, limit + 1, rows + 1, None))
             stop = next((n for n, fact in enumerate(page) if _stays(fact, before, limit)), None)
             end = len(page) - 1 if stop is None else stop
             while end > 0 and page[end].record.kind != "command":  # an append begins with its command
                 end -= 1
-            for begin in range(0, end, SLICE_ROWS):
-                yield page[begin : min(begin + SLICE_ROWS, end)]
-            if stop is not None and isinstance(page[stop].event, Unknown):
-                _logger.warning("log.pruning_held", position=page[stop].record.position)
-            if stop is not None or end <= 0:
+            if end > 0:
+                yield page[:end]
+                after = page[end - 1].record.position
+            if stop is not None:
+                if isinstance(page[stop].event, Unknown):
+                    _logger.warning("log.pruning_held", position=page[stop].record.position)
                 return
-            after = page[end - 1].record.position
+            rows = SLICE_ROWS if end > 0 else 2 * rows  # for an append that is larger than a slice
 
     # -------------------------------------------------------------------------------------------- where
 
@@ -231,8 +243,8 @@ class KeptLog(GroupCommitLog):
         """Say that a snapshot is whole."""
 
     @abstractmethod
-    async def _drop_head(self, position: int) -> None:
-        """Forget the snapshot at this position, if there is one."""
+    async def _drop(self, position: int) -> bool:
+        """Forget the snapshot at this position, and some of its parts; False when there were none."""
 
     @abstractmethod
     async def _put_floor(self, position: int) -> None:

@@ -139,8 +139,8 @@ class Ledger:
 
     def standings(self) -> Iterator[Standing]:
         """Where each stream stands now, whatever is committed later."""
-        tips = list(self._tips.items())
-        return (Standing(stream, tip.position, tip.version) for stream, tip in tips)
+        tips = self._tips.copy()
+        return (Standing(stream, tip.position, tip.version) for stream, tip in tips.items())
 
     def begin_at(self, position: int, digest: bytes, standings: Iterable[Standing]) -> None:
         """Go on where a snapshot stands."""
@@ -153,8 +153,9 @@ class Ledger:
             self._tips[record.stream] = Tip(record.position, record.version)
 
     def stand_at(self, record: Record) -> None:
-        """Go on behind this row."""
+        """Go on behind this row, which may be a command's: then it is the last of its stream so far."""
         self.head, self.hash = record.position, record.hash
+        self.trust([record])
 
     def _place(self, plan: Plan, draft: Draft) -> Appended | Conflict:
         tip = plan.tips.get(draft.stream) or self._tips.get(draft.stream, NOWHERE)

@@ -108,8 +108,9 @@ class MemoryLog(KeptLog):
     async def _put_head(self, head: Snapshot) -> None:
         self.shelf.heads[head.position] = head
 
-    async def _drop_head(self, position: int) -> None:
+    async def _drop(self, position: int) -> bool:
         self.shelf.heads.pop(position, None)
+        return self.shelf.parts.pop(position, None) is not None
 
     async def _put_floor(self, position: int) -> None:
         await asyncio.sleep(0)

@@ -48,7 +48,14 @@ PUT_HEAD: Final = """
 INSERT INTO snapshot (position, hash, code, parts, digest)
 SELECT ?, ?, ?, ?, ? WHERE ? = (SELECT epoch FROM writer)
 """
-DROP_HEAD: Final = "DELETE FROM snapshot WHERE position = ? AND ? = (SELECT epoch FROM writer)"
+DROP_HEAD: Final = """
+DELETE FROM snapshot WHERE position = :position AND :epoch = (SELECT epoch FROM writer)
+"""
+DROP_PARTS: Final = """
+DELETE FROM snapshot_part WHERE rowid IN (
+  SELECT rowid FROM snapshot_part WHERE position = :position LIMIT 4
+) AND :epoch = (SELECT epoch FROM writer) RETURNING 1
+"""
 PUT_FLOOR: Final = "UPDATE floor SET position = ? WHERE ? = (SELECT epoch FROM writer)"
 
 SWEEPS: Final = (
@@ -64,23 +71,22 @@ DELETE FROM log WHERE position IN (
 """,
     """
 DELETE FROM snapshot_part WHERE rowid IN (
-  SELECT rowid FROM snapshot_part WHERE position NOT IN (SELECT position FROM snapshot) LIMIT 4
+  SELECT rowid FROM snapshot_part WHERE position NOT IN (SELECT position FROM snapshot) LIMIT 1 + :rows / 32
 ) AND :epoch = (SELECT epoch FROM writer) RETURNING 1
 """,
 )
 """Heads but for the newest and the base; rows up to the floor; parts without a head. A little of each."""
 
-SWEEP_SEC: Final = 0.008
-SWEEP_ROWS_MIN: Final = 10
-SWEEP_ROWS_MAX: Final = 500
+STEP_SEC: Final = 0.008
+STEP_MIN: Final = 8
+STEP_MAX: Final = 500
 
 PAGES_FREE: Final = "PRAGMA freelist_count"
 PAGES_FREE_MAX: Final = 1_024
 """So many free pages (4 MiB) are left to be used again."""
-PAGES_GIVEN_BACK: Final = 32
-GIVE_BACK: Final = f"PRAGMA incremental_vacuum({PAGES_GIVEN_BACK})"
+GIVE_BACK: Final = "PRAGMA incremental_vacuum({pages})"
 
-WAL_BYTES_MAX: Final = 32 * 2**20
+WAL_BYTES_MAX: Final = 16 * 2**20
 CUT_WAL: Final = """
 PRAGMA busy_timeout = 20;
 PRAGMA wal_checkpoint(TRUNCATE);
@@ -97,29 +103,31 @@ class ShelvedLog(KeptLog):
     _writing: aiosqlite.Connection
     _ballast: Ballast
     _epoch: int
-    _sweep_rows = 100
+    _swept_rows = 100
+    _returned_pages = 32
 
     async def sweep(self) -> bool:
-        values: dict[str, object] = {"epoch": self._epoch, "rows": self._sweep_rows}
+        values: dict[str, object] = {"epoch": self._epoch, "rows": self._swept_rows}
         for statement in SWEEPS:
-            began = asyncio.get_running_loop().time()
+            began = self._time()
             if list(await self._write_rows(statement, values, reserve=False)):
-                self._adapt(asyncio.get_running_loop().time() - began)
+                self._swept_rows = stride(self._swept_rows, self._time() - began)
                 return True
         return False
-
-    def _adapt(self, took_sec: float) -> None:
-        """Delete fewer rows in a step where the volume is slow, and more where it is quick."""
-        wanted = round(self._sweep_rows * SWEEP_SEC / max(took_sec, SWEEP_SEC / 2))
-        self._sweep_rows = min(max(wanted, SWEEP_ROWS_MIN), SWEEP_ROWS_MAX)
 
     async def give_back(self) -> bool:
         """Give some free pages back to the volume; False when few are left."""
         [[free]] = await self._write_rows(PAGES_FREE)
         if free <= PAGES_FREE_MAX:
             return False
-        await self._run(GIVE_BACK)  # `execute` would step it once, and give one page back
+        began = self._time()
+        pages = min(self._returned_pages, free - PAGES_FREE_MAX)
+        await self._run(GIVE_BACK.format(pages=pages))  # `execute` would step it once, and give one page back
+        self._returned_pages = stride(self._returned_pages, self._time() - began)
         return True
+
+    def _time(self) -> float:
+        return asyncio.get_running_loop().time()
 
     async def cut_wal(self) -> bool:
         """Cut a write-ahead log that readers have let grow; whether it was too large.
@@ -163,8 +171,10 @@ class ShelvedLog(KeptLog):
         values = (head.position, head.hash, head.code, head.parts, head.digest, self._epoch)
         await self._write_rows(PUT_HEAD, values, reserve=False)
 
-    async def _drop_head(self, position: int) -> None:
-        await self._write_rows(DROP_HEAD, (position, self._epoch), reserve=False)
+    async def _drop(self, position: int) -> bool:
+        values: dict[str, object] = {"position": position, "epoch": self._epoch}
+        await self._write_rows(DROP_HEAD, values, reserve=False)
+        return bool(list(await self._write_rows(DROP_PARTS, values, reserve=False)))
 
     async def _put_floor(self, position: int) -> None:
         await self._write_rows(PUT_FLOOR, (position, self._epoch), reserve=False)
@@ -207,6 +217,12 @@ class ShelvedLog(KeptLog):
                 await self._writing.executescript(script)
         except sqlite3.Error as error:
             raise refusal(error) from error
+
+
+def stride(size: int, took_sec: float) -> int:
+    """How much the next step takes: less where the volume is slow, more where it is quick."""
+    wanted = round(size * STEP_SEC / max(took_sec, STEP_SEC / 2))
+    return min(max(wanted, STEP_MIN), STEP_MAX)
 
 
 def floor(rows: Iterable[Any]) -> int:

@@ -57,9 +57,11 @@ class Models(Protocol):
     """The read models together, as the log needs them: told every event, put by and filled again.
 
     `code` names the rules that they fold by; other rules may fold the same rows into something else.
-    `capture` is done at once and copies no more than it must: what it gives does not change any more,
-    and is encoded later, in another thread. `read` decodes lines of a section, `fill` takes its items in;
-    a section that it does not know it passes over. `fresh` gives models that know nothing yet.
+    `capture` is done at once and copies no more than it must (of dictionaries, whole: a list of their items
+    takes five times as long): what it gives does not change any more, and is encoded in another thread.
+    `read` decodes lines of a section, `fill` takes its items in; a section that it does not know it passes
+    over. `fresh` gives models that know nothing yet; when nobody asks them any more, `forget` lets go of
+    a little of what they know, and says whether there is more.
     """
 
     @property
@@ -78,6 +80,8 @@ class Models(Protocol):
     def fill(self, section: str, items: Sequence[Any]) -> None: ...
 
     def fresh(self) -> "Models": ...
+
+    def forget(self) -> bool: ...
 
 
 class Captured(msgspec.Struct, frozen=True):

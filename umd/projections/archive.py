@@ -1,6 +1,6 @@
 """What was downloaded and is still there: by owner, by extractor and id or by address, and by the options."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TypeAlias
 
 import msgspec
@@ -47,7 +47,7 @@ class Archive:
 
     def put_by(self) -> Iterator[Held]:
         """What is known now, whatever is folded later."""
-        return _held(list(self._by_key.items()))
+        return _held(self._by_key.copy())
 
     def fill(self, held: Sequence[Held]) -> None:
         """Take in what was put by, when the jobs are there."""
@@ -58,6 +58,12 @@ class Archive:
             for key in _keys_of(job, self._marks[one.mark]):
                 if (key[1] == "") is one.by_url:
                     self._by_key[key] = one.job_id
+
+    def forget(self, count: int) -> bool:
+        """Let go of so many, whether there are more. For a model that nobody asks any more."""
+        for _ in range(min(count, len(self._by_key))):
+            self._by_key.popitem()
+        return bool(self._by_key)
 
     def find(self, item: ListedItem, options: MediaOptions, owner: str) -> str | None:
         """The owner's job that has what a download of this item would give."""
@@ -94,8 +100,8 @@ def _keys(
     yield owner, "", url, mark
 
 
-def _held(kept: Sequence[tuple[Key, str]]) -> Iterator[Held]:
+def _held(kept: Mapping[Key, str]) -> Iterator[Held]:
     """The fingerprints, of which there are few, are left out: equal ones have one number."""
     numbers: dict[Fingerprint, int] = {}
-    for (_, extractor, _, mark), job_id in kept:
+    for (_, extractor, _, mark), job_id in kept.items():
         yield Held(job_id, extractor == "", numbers.setdefault(mark, len(numbers)))

@@ -13,7 +13,7 @@ TOLD = frozenset({JobStarted, JobFile, JobCompleted, JobFilesDeleted, JobFilesMi
 """By type, as in `umd.projections.archive`."""
 
 
-class StoredFile(msgspec.Struct, frozen=True):
+class StoredFile(msgspec.Struct, frozen=True, gc=False):
     """A file of a result, the job that it belongs to, and when that was completed."""
 
     job_id: str
@@ -60,8 +60,8 @@ class Files:
 
     def put_by(self) -> tuple[Iterator[Kept], Iterator[str]]:
         """Each path with the job that has it, and the jobs whose files are there or are coming."""
-        paths = list(self._by_path.items())
-        return (Kept(one.job_id, path, one.deleted) for path, one in paths), iter(list(self._of_job))
+        paths = self._by_path.copy()
+        return (Kept(one.job_id, path, one.deleted) for path, one in paths.items()), iter(list(self._of_job))
 
     def fill(self, kept: Sequence[Kept], jobs: Jobs) -> None:
         """Take in the paths that were put by, when the jobs are there: they know the files."""
@@ -75,6 +75,13 @@ class Files:
         """The same for the jobs."""
         for job_id in job_ids:
             self._of_job[job_id] = jobs.require(job_id).job.files
+
+    def forget(self, count: int) -> bool:
+        """Let go of so many, whether there are more. For a model that nobody asks any more."""
+        for known in (self._by_path, self._of_job):
+            for _ in range(min(count, len(known))):
+                known.popitem()
+        return bool(self._by_path or self._of_job)
 
     def get(self, path: str) -> StoredFile | None:
         """What the log knows under this path, relative to the storage root."""

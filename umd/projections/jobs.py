@@ -63,6 +63,12 @@ class Jobs:
         for entry in entries:
             self._enter(entry)
 
+    def forget(self, count: int) -> bool:
+        """Let go of so many, whether there are more. For a model that nobody asks any more."""
+        for _ in range(min(count, len(self._entries))):
+            self._entries.popitem()
+        return bool(self._entries)
+
     def get(self, job_id: str) -> Entry | None:
         """The job with this id."""
         return self._entries.get(job_id)

@@ -120,7 +120,7 @@ class Statistics:
             recent=tuple(self._recent),
         )
         courses = [(stream, copy(course)) for stream, course in self._courses.items()]
-        return totals, iter(courses), iter(list(self._stored.items()))
+        return totals, iter(courses), iter(self._stored.copy().items())
 
     def fill(self, totals: Totals) -> None:
         """Take in the sums that were put by."""

@@ -32,7 +32,7 @@ class Past:
         while records := await log.read(after, PAGE_ROWS, stream=stream):
             self.apply(facts(record for record in records if record.position <= position))
             after = records[-1].position
-            if after >= position:
+            if after >= position or len(records) < PAGE_ROWS:
                 return
 
 

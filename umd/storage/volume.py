@@ -29,6 +29,7 @@ MEDIA_FOLDERS = ("videos", "playlists", "channels", "batch")
 """Where results lie, unless a template says otherwise; only here files of no job are looked for."""
 
 _MANIFEST = "publish.json"
+_ASIDE = "swept-"
 _CHUNK = 1_048_576
 _SUBTITLES = frozenset({"srt", "vtt", "ass", "ssa", "lrc", "ttml", "dfxp", "json3", "srv1", "srv2", "srv3"})
 _THUMBNAILS = frozenset({"jpg", "jpeg", "png", "webp", "gif", "avif"})
@@ -108,10 +109,7 @@ class Volume:
             if not folder.is_dir() or not wanted():
                 return
             self._undo_publication(folder)
-            for path in folder.rglob("*"):
-                if path.is_file() and not path.is_symlink():
-                    self._remove(path)
-            shutil.rmtree(folder)
+            self._remove_all(folder)
 
     def working_folders(self) -> list[str]:
         """The ids of the jobs that have a working folder."""
@@ -200,14 +198,24 @@ class Volume:
         )
         return sorted(path for path in found if path not in moving)
 
-    def remove(self, path: str) -> int:
-        """Remove one file, and the folders that this leaves empty; returns its size."""
-        target = self.root / path
+    def put_aside(self, path: str, mark: int) -> None:
+        """Take a file from its place, and the folders that this leaves empty, to where `aside` finds it."""
+        source, target = self.root / path, self._aside(mark) / path
         with self._naming:
-            size = target.lstat().st_size
-            self._remove(target)
-            self._remove_empty(target.parent)
-        return size
+            target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            source.rename(target)
+            _sync(target.parent)
+            self._remove_empty(source.parent)
+
+    def aside(self) -> dict[int, dict[str, int]]:
+        """The files that were put aside: by mark, and by the path that they had, their sizes in bytes."""
+        names = (folder.name.removeprefix(_ASIDE) for folder in self._temp.glob(f"{_ASIDE}*"))
+        marks = sorted(int(name) for name in names if name.isdecimal())
+        return {mark: dict(_sizes(self._aside(mark))) for mark in marks}
+
+    def remove_aside(self, mark: int) -> None:
+        """Remove what was put aside under this mark."""
+        self._remove_all(self._aside(mark))
 
     def probe(self, folder: str = "temp") -> None:
         """Write a small file into a folder of the volume and remove it. Raises `OSError`."""
@@ -228,6 +236,15 @@ class Volume:
 
     def _folder(self, job_id: str) -> Path:
         return self._temp / f"job-{job_id}"
+
+    def _aside(self, mark: int) -> Path:
+        return self._temp / f"{_ASIDE}{mark}"
+
+    def _remove_all(self, folder: Path) -> None:
+        for path in folder.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                self._remove(path)
+        shutil.rmtree(folder)
 
     def _free_place(self, place: Place, suffixes: Sequence[str]) -> Place:
         folder = self.root / place.folder
@@ -281,6 +298,12 @@ def sources(folder: Path, main: str | None) -> list[Source]:
     return sorted(
         named, key=lambda source: (source.path.name != main, source.kind != "media", source.path.name)
     )
+
+
+def _sizes(folder: Path) -> Iterator[tuple[str, int]]:
+    for within, _, names in os.walk(folder):
+        for path in (Path(within) / name for name in names):
+            yield path.relative_to(folder).as_posix(), path.lstat().st_size
 
 
 def _walk(folder: Path) -> Iterator[Path]:
