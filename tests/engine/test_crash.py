@@ -3,6 +3,7 @@
 import asyncio
 import os
 import signal
+import socket
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -12,9 +13,10 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.engine.rig import Rig, is_alive, marked
+from tests.engine.rig import WAIT_SEC, Rig, is_alive, marked
 from tests.site import PLUGINS, Site
 from umd.domain.options import DownloadRequest
+from umd.egress.passage import Allowance, Passage
 from umd.engine import leftovers, runner
 from umd.engine.child import worker_environment
 from umd.engine.config import EngineConfig
@@ -94,6 +96,30 @@ async def test_an_orphan_can_be_stopped_and_its_crash_is_seen(fragile: Rig) -> N
     assert [pid for pid in pids if is_alive(pid)] == []
     assert runs[1].of(Finished) == []
     assert runs[0].files == {"media.mp4.part"}
+
+
+async def test_a_child_whose_zygote_died_before_it_told_of_it_leaves_no_way_out_open(
+    fragile: Rig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    admitted, admit = asyncio.Event(), fragile.egress.admit
+
+    async def noted(listener: socket.socket, allowance: Allowance) -> Passage:
+        admitted.set()
+        return await admit(listener, allowance)
+
+    monkeypatch.setattr(fragile.egress, "admit", noted)
+    monkeypatch.setattr("umd.engine.link.Link._forked", lambda *_: None)
+    beginning = asyncio.create_task(fragile.begin("/media/50mb/unheard-of.mp4?rate=500000"))
+    await admitted.wait()
+    monkeypatch.undo()
+    os.kill(zygote(fragile), signal.SIGKILL)
+    run = await beginning
+    await run.attempt.stop()
+    await run.ended()
+
+    async with asyncio.timeout(WAIT_SEC):
+        while fragile.egress.passages:  # noqa: ASYNC110  # nobody tells of a passage that is closed
+            await asyncio.sleep(0.01)
 
 
 async def test_a_zygote_that_does_not_answer_is_replaced(

@@ -37,12 +37,16 @@ class Roster:
         """End them all. Raises `EngineError` if one cannot be ended."""
         await asyncio.gather(*(attempt.stop() for attempt in self._attempts.values()), *self._closing)
 
-    def _remove(self, pid: int, attempt: RunningAttempt, doorway: Doorway, ended: Ended) -> None:
-        if self._attempts.get(pid) is attempt:
-            del self._attempts[pid]
+    def close(self, doorway: Doorway) -> None:
+        """Close the way out of a child that is no more, or that nobody will ever follow."""
         closing = asyncio.ensure_future(doorway.close())
         self._closing.add(closing)
         closing.add_done_callback(self._closing.discard)
+
+    def _remove(self, pid: int, attempt: RunningAttempt, doorway: Doorway, ended: Ended) -> None:
+        if self._attempts.get(pid) is attempt:
+            del self._attempts[pid]
+        self.close(doorway)
         self._notice(Notice("child_ended", pid, ended=ended))
 
 

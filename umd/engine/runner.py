@@ -182,6 +182,7 @@ class ZygoteEngine:
             await link.fork(needed(assignment), forked, joint.ends)
         except BaseException:
             forked.kill()  # If it comes to life nevertheless, the end of its life pipe is there already.
+            self._roster.close(doorway)
             raise
         finally:
             joint.close_ends()

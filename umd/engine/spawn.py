@@ -184,6 +184,7 @@ class SpawnEngine:
             await inbox.open(joint.reports)
         except BaseException:
             spawned.kill()
+            self._roster.close(doorway)
             raise
         return self._roster.add(process.pid, spawned, inbox, doorway)
 

@@ -211,9 +211,9 @@ class KeptLog(GroupCommitLog):
             if end > 0:
                 yield page[:end]
                 after = page[end - 1].record.position
-            if stop is not None:
-                if isinstance(page[stop].event, Unknown):
-                    _logger.warning("log.pruning_held", position=page[stop].record.position)
+            if stop is not None and isinstance(page[stop].event, Unknown):
+                _logger.warning("log.pruning_held", position=page[stop].record.position)
+            if stop is not None or (end <= 0 and len(page) <= rows):
                 return
             rows = SLICE_ROWS if end > 0 else 2 * rows  # for an append that is larger than a slice
 
