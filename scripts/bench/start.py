@@ -33,7 +33,8 @@ async def ready() -> float:
     with tempfile.TemporaryDirectory(prefix="umd-bench-") as folder:
         service = Service(Path(folder) / "data")
         began = time.perf_counter()
-        await service.start()
+        await service.launch()
+        await service.logged("app.ready")
         took = time.perf_counter() - began
         await service.stop()
     return took
