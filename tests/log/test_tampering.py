@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import closing
+from contextlib import closing, suppress
 from random import Random  # noqa: TID251  # seeded
 
 import msgspec
@@ -89,14 +89,18 @@ async def test_t31_no_edit_of_the_log_goes_unnoticed(disk: SqliteWorld, edits: i
     disk.execute("DROP TRIGGER log_is_append_only")
     assert found(disk) is None
     rng = Random(31)
+    made = 0
 
     for number in range(edits):
         edit = EDITS[number % len(EDITS)]
         after = edit(rows, rng)
         assert after != rows
-        write(disk, after)
-        assert found(disk), f"edit {number}, {edit.__name__}"
+        with suppress(sqlite3.IntegrityError):  # two rows of one place: the database itself refuses that
+            write(disk, after)
+            assert found(disk), f"edit {number}, {edit.__name__}"
+            made += 1
 
+    assert made > 0.99 * edits
     write(disk, rows)
     assert found(disk) is None
 
