@@ -1,10 +1,13 @@
 """What comes in is taken strictly, or refused with the place of each fault."""
 
 import re
+import zlib
+from functools import cache
 
 import pytest
 
-from tests.api.world import URL, World, is_problem
+from tests.api.world import JAR, URL, World, is_problem
+from umd.domain.options import DownloadRequest
 
 
 @pytest.mark.parametrize(
@@ -184,3 +187,54 @@ async def test_a_list_may_come_as_several_or_with_commas(world: World) -> None:
 
 async def test_a_probe_takes_whatever_a_monitor_adds(world: World) -> None:
     assert (await world.get("/health/live?t=1700000000")).status == 200
+
+
+# ------------------------------------------------------------------------------------- what is not unpacked
+
+
+@cache
+def packed_zeros() -> bytes:
+    """A hundred megabytes in a tenth of one."""
+    return zlib.compress(bytes(100_000_000), wbits=31)
+
+
+@pytest.mark.parametrize("coding", ["gzip", "deflate", "br", "zstd", "gzip, identity", "identity, gzip", "x"])
+@pytest.mark.parametrize("path", ["/download", "/batch/download", "/auth/token", "/auth/cookies"])
+async def test_t12_a_body_that_would_have_to_be_unpacked_is_refused(
+    world: World, path: str, coding: str
+) -> None:
+    answer = await world.post(packed_zeros(), path, Content_Encoding=coding)
+
+    assert is_problem(answer, "unsupported_media_type", 415)
+
+
+async def test_t12_a_part_of_a_form_is_not_unpacked(world: World) -> None:
+    packed = zlib.compress(JAR.encode(), wbits=31)
+    head = b'Content-Disposition: form-data; name="%s"\r\n'
+    name = head % b"name" + b"\r\nmine"
+    cookies = head % b"cookies" + b"Content-Encoding: gzip\r\n\r\n" + packed
+    body = b"".join(b"--x\r\n" + part + b"\r\n" for part in (name, cookies)) + b"--x--\r\n"
+
+    answer = await world.post(body, "/auth/cookies", Content_Type="multipart/form-data; boundary=x")
+
+    assert is_problem(answer, "malformed_request", 400)
+
+
+# --------------------------------------------------------------------------------------- options of yt-dlp
+
+
+async def test_t9_no_option_of_ytdlp_is_taken_but_those_that_are_ours(world: World) -> None:
+    """`exec`, `netrc_cmd`, `external_downloader`, `plugin_dirs`, `cookiesfrombrowser` and all the others."""
+    from yt_dlp.options import create_parser  # noqa: PLC0415  # takes as long as all tests of this file
+
+    options = {
+        option.dest for group in create_parser().option_groups for option in group.option_list if option.dest
+    }
+    foreign = sorted(options - set(DownloadRequest.__struct_fields__))
+    assert len(foreign) > 150
+
+    for name in foreign:
+        answer = await world.post({"url": URL, name: "id"})
+        assert is_problem(answer, "validation_error", 422), name
+        assert [fault["pointer"] for fault in answer.json["errors"]] == [f"/{name}"]
+    assert world.log.head == 0

@@ -91,6 +91,31 @@ async def test_requests_are_told_by_template_and_problems_by_code(world: World) 
     assert samples[key("umd_http_problems_total", code="malformed_request")] == 1
 
 
+@pytest.mark.parametrize("many", [600, pytest.param(5_000, marks=pytest.mark.soak)])
+async def test_t30_whatever_is_asked_for_the_series_are_few(world: World, many: int) -> None:
+    """Paths, methods, ids, hosts and names of parameters are the client's to choose, and no labels."""
+    methods = ("GET", "POST", "DELETE", "PROPFIND", "X-1", "HEAD")
+
+    async def ask(kind: str, number: int) -> None:
+        method = f"{kind}{number}" if kind == "odd" else methods[number % len(methods)]
+        for path in (
+            f"/{kind}/{number}",
+            f"/download/{number:026}",
+            f"/files/{number}/a.mp4?{kind}={number}",
+        ):
+            await world.ask(method, path)
+
+    async def all_of(kind: str, count: int) -> int:
+        for number in range(count):
+            await ask(kind, number)
+        return len(await scraped(world))
+
+    await all_of("odd", 1)
+    few = await all_of("warm", len(methods))
+    assert await all_of("more", many // 3) - few < 5
+    assert await all_of("odd", 100) - few < 5
+
+
 async def test_every_metric_of_the_table_is_shown(world: World) -> None:
     shown = (await world.get("/metrics")).body.decode()
     again = (await world.get("/metrics")).body.decode()

@@ -54,6 +54,23 @@ CASES = {
 }
 
 
+@pytest.mark.parametrize(
+    "version", [b"", b" HTTP/0.9", b" HTTP/2.0", b" HTTP/1.2", b"HTTP/1.1", b" http/1.1"]
+)
+async def test_t27_other_versions_are_refused_and_closed(world: World, version: bytes) -> None:
+    """A line without a version is one of HTTP/0.9, where aiohttp's parser went on to headers and a body."""
+    line = HEAD.replace(b" HTTP/1.1", version)
+    body = b'{"url": "https://example.com/v"}'
+
+    answers = await world.exchange(
+        line + b"Connection: keep-alive\r\n" + sized(b"%d" % len(body)) + b"\r\n" + body
+    )
+
+    assert re.findall(rb"^HTTP/\d\.\d (\d+)", answers) == [b"400"]
+    assert b"malformed_request" in answers
+    assert world.jobs.position == 0
+
+
 @pytest.mark.parametrize("request_", CASES.values(), ids=CASES.keys())
 async def test_t27_nothing_that_is_hidden_behind_a_request_is_answered(world: World, request_: bytes) -> None:
     answers = await world.exchange(request_, close=True)

@@ -38,6 +38,7 @@ def test_the_middlewares_stand_in_one_order() -> None:
         "request_id",
         "access_log",
         "problems",
+        "versions",
         "peers",
         "hosts",
         "https",

@@ -11,10 +11,13 @@ import pytest
 import structlog
 
 from tests.api.door import Door, door, headers
-from tests.api.world import PREFIX, is_problem
+from tests.api.world import PREFIX, HandClock, is_problem
 from umd.api.file_links import FileLinks, LinkQuery
+from umd.api.stream_tokens import TOKENS_MAX, StreamTokens
 from umd.clock import SECOND
 from umd.domain import commands as c
+from umd.domain.access import Caller
+from umd.errors import Overloaded
 from umd.storage import secret
 
 DATA = b"0123456789"
@@ -107,6 +110,62 @@ async def test_t18_there_are_tokens_for_streams_only(locked: Door, path: str) ->
 async def test_t18_what_is_no_token_opens_nothing(locked: Door, made: str) -> None:
     assert await opened(locked, "/events", made) == 401
     assert await opened(locked, "/events", made, **headers("alice-read")) == 200
+
+
+async def test_t18_a_caller_has_no_more_tokens_than_it_may_have_streams(tmp_path: Path) -> None:
+    async with door(tmp_path, sse_max_per_caller=3) as world:
+        assert isinstance(world, Door)
+        path = f"{PREFIX}/events"
+        others = await token(world, "bob-read", path)
+        first, *rest = [await token(world, "alice-read", path) for _ in range(4)]
+
+        assert await opened(world, "/events", first) == 401, "its own oldest has gone"
+        for made in (*rest, others):
+            assert await opened(world, "/events", made) == 200
+
+
+async def test_t18_an_address_that_asks_for_tokens_takes_none_from_others(tmp_path: Path) -> None:
+    settings = {"require_api_key": False, "trusted_proxies": "127.0.0.1/32", "sse_max_per_caller": 2}
+    async with door(tmp_path, **settings) as world:
+        assert isinstance(world, Door)
+
+        async def ask(address: str) -> str:
+            answer = await world.post({}, path="/auth/token", X_Real_IP=address)
+            assert answer.status == 201, answer.body
+            return str(answer.json["token"])
+
+        neighbours = await ask("203.0.113.1")
+        floods = [await ask("203.0.113.2") for _ in range(5)]
+
+        assert await opened(world, "/events", neighbours) == 200
+        assert [await opened(world, "/events", made) for made in floods] == [401, 401, 401, 200, 200]
+
+
+def test_t18_addresses_cannot_keep_those_with_a_key_from_their_tokens() -> None:
+    clock = HandClock()
+    tokens = StreamTokens(clock, 60, 100)
+    nobody, alice = Caller("anonymous", "read"), Caller("alice", "read", verified=True)
+
+    for number in range(TOKENS_MAX):
+        tokens.issue("/events", nobody, f"address:{number}")
+    with pytest.raises(Overloaded):
+        tokens.issue("/events", nobody, "address:late")
+    made, _ = tokens.issue("/events", alice, "key:alice")
+    assert tokens.redeem(made, "/events") == alice
+    clock.at += 60 * SECOND
+    tokens.issue("/events", nobody, "address:late")
+
+    assert len(tokens) == 1
+
+
+def test_t18_no_caller_is_remembered_without_a_token() -> None:
+    clock = HandClock()
+    tokens = StreamTokens(clock, 60, 2)
+    for number in range(1_000):
+        made, _ = tokens.issue("/events", Caller("anonymous", "read"), f"address:{number}")
+        assert tokens.redeem(made, "/events") is not None
+
+    assert (len(tokens), tokens.callers) == (0, 0)
 
 
 # -------------------------------------------------------------------------------------------------- links

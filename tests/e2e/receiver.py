@@ -1,7 +1,6 @@
 """A receiver of webhooks that verifies each with the library of the specification, and keeps the ids."""
 
 import asyncio
-import base64
 import hashlib
 from collections import Counter
 from collections.abc import Callable
@@ -11,9 +10,9 @@ from typing import Self
 from aiohttp import web
 from standardwebhooks import Webhook, WebhookVerificationError
 
+from tests.e2e.canaries import EVERY, WEBHOOK_SECRET
 from tests.e2e.service import Json
 
-SECRET = "whsec_" + base64.b64encode(b"canary-webhook-secret-000").decode()
 WAIT_SEC = 60.0
 
 
@@ -25,6 +24,8 @@ class Receiver:
         self.seen: Counter[str] = Counter()
         self.accepted: dict[str, Json] = {}
         self.forged = 0
+        self.leaks: set[str] = set()
+        """The secrets of the service that came with a message."""
         self._changed = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -42,6 +43,7 @@ class Receiver:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         await self._runner.cleanup()
+        assert self.leaks == set()
 
     async def when(self, met: Callable[[], bool]) -> None:
         """Wait until something is true of what has come."""
@@ -52,8 +54,10 @@ class Receiver:
 
     async def _take(self, request: web.Request) -> web.StreamResponse:
         body = await request.read()
+        words = f"{request.rel_url} {dict(request.headers)}".encode() + body
+        self.leaks.update(secret for secret in EVERY if secret.encode() in words)
         try:
-            message = Webhook(SECRET).verify(body, dict(request.headers))
+            message = Webhook(WEBHOOK_SECRET).verify(body, dict(request.headers))
         except WebhookVerificationError:
             self.forged += 1
             raise web.HTTPForbidden from None

@@ -8,13 +8,16 @@ import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
-from typing import Any, TypeAlias
+from typing import Any, ClassVar, TypeAlias
+from weakref import WeakSet
 
 import aiohttp
 import msgspec
 import psutil
 
+from tests.e2e.canaries import HEADERS, JAR, JOB_SECRET, PASSWORD, SETTINGS, Canaries
 from tests.site import PLUGINS
+from umd.settings import SECRETS
 
 ROOT = Path(__file__).parent.parent.parent
 WAIT_SEC = 90.0
@@ -34,7 +37,13 @@ class Event(msgspec.Struct, frozen=True):
 
 
 class Service:
-    """`python -m umd serve` on a free port, and a client for it. May be started again after its end."""
+    """`python -m umd serve` on a free port, and a client for it. May be started again after its end.
+
+    It has secrets, whatever it is tested for, and they are looked for at each of its ends: `canaries`.
+    """
+
+    known: ClassVar[WeakSet["Service"]] = WeakSet()
+    """All services, for whoever looks at them after a test."""
 
     def __init__(self, data_dir: Path, **settings: object) -> None:
         self.data_dir = data_dir
@@ -49,12 +58,20 @@ class Service:
             "allow_addresses": "127.0.0.0/8",
             "max_concurrent_per_site": 10,
             "retry_base_sec": 0,
+            **SETTINGS,
             **settings,
         }
+        self.canaries = Canaries(data_dir, [str(self._settings.get(name, "")) for name in SECRETS])
+        self._said: list[bytes] = []
         self._process: asyncio.subprocess.Process | None = None
         self._reader: asyncio.Task[None] | None = None
         self._client: aiohttp.ClientSession | None = None
         self._changed = asyncio.Event()
+        self.known.add(self)
+
+    @property
+    def was_launched(self) -> bool:
+        return self._process is not None
 
     @property
     def pid(self) -> int:
@@ -73,7 +90,22 @@ class Service:
     async def ready(self) -> None:
         """Wait until it is ready."""
         await self.logged("app.ready")
-        self._client = aiohttp.ClientSession(f"http://127.0.0.1:{self.port}/api/v1/")
+        looking = aiohttp.TraceConfig()
+        looking.on_response_chunk_received.append(self._look_at_answer)
+        base = f"http://127.0.0.1:{self.port}/api/v1/"
+        self._client = aiohttp.ClientSession(base, headers=HEADERS, trace_configs=[looking])
+        await self._plant()
+
+    async def _plant(self) -> None:
+        """Tell the service secrets, let it tell one, and leave everything as it was."""
+        refused = {"url": f"http://me:{PASSWORD}@127.0.0.1/"}
+        await self.call("POST", "download", 422, json=refused)
+        jar = await self.call("POST", "auth/cookies", 201, json={"name": "canary", "cookies": JAR})
+        await self.call("DELETE", f"auth/cookies/{jar['cookie_id']}")
+        token = (await self.call("POST", "auth/token", 201, json={"path": "/api/v1/events"}))["token"]
+        self.canaries.give(token)
+        async with self.client.get("events", params={"token": token}) as answer:
+            assert answer.status == 200
 
     async def warm(self) -> None:
         """Wait until workers begin at once; those that are asked for before have to wait a moment."""
@@ -84,6 +116,7 @@ class Service:
         kept = {name: os.environ[name] for name in ("PATH", "HOME") if name in os.environ}
         settings = {f"UMD_{name.upper()}": str(value) for name, value in self._settings.items()}
         self.lines.clear()
+        self._said.clear()
         self._process = await asyncio.create_subprocess_exec(
             *self.tracer,
             sys.executable,
@@ -105,7 +138,9 @@ class Service:
             self._client = None
         if self._process is None:
             return 0
-        if self._process.returncode is None and number is not None:
+        ended = self._process.returncode is not None
+        self.look()
+        if not ended and number is not None:
             with suppress(ProcessLookupError):
                 # Not by the process object: its way to look first whether the process lives would reap it.
                 os.kill(self._process.pid, number)
@@ -113,7 +148,16 @@ class Service:
             code = await self._process.wait()
             if self._reader is not None:
                 await self._reader
+        if not ended:
+            self.look()
+            await asyncio.to_thread(self.canaries.look_at_files)
         return code
+
+    def look(self) -> None:
+        """Look for secrets in what was logged, and at the processes that there are."""
+        self.canaries.logged(self._said)
+        with suppress(psutil.NoSuchProcess):
+            self.canaries.look_at_processes(psutil.Process(self.pid).children(recursive=True))
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal and go on."""
@@ -139,7 +183,9 @@ class Service:
 
     def processes(self) -> list[psutil.Process]:
         """The engine's processes: the warm one and all below it."""
-        return psutil.Process(self.pid).children(recursive=True)
+        found = psutil.Process(self.pid).children(recursive=True)
+        self.canaries.look_at_processes(found)
+        return found
 
     @property
     def client(self) -> aiohttp.ClientSession:
@@ -154,8 +200,9 @@ class Service:
             return json.loads(body) if body else None
 
     async def submit(self, url: str, **options: object) -> str:
-        """Submit a download; returns its id."""
-        answer = await self.call("POST", "download", 202, json={"url": url, **options})
+        """Submit a download; returns its id. Where it names no receiver, it has a secret for one."""
+        secret = {} if "webhook_url" in options else {"webhook_secret": JOB_SECRET}
+        answer = await self.call("POST", "download", 202, json={"url": url, **secret, **options})
         return str(answer["request_id"])
 
     async def show(self, job_id: str) -> Json:
@@ -184,12 +231,21 @@ class Service:
         timeout = aiohttp.ClientTimeout(total=None)
         async with self.client.get(path, headers=headers, timeout=timeout) as answer:
             assert answer.status == 200, await answer.text()
-            yield parsed(answer.content)
+            yield parsed(answer.content, self.canaries)
+
+    async def _look_at_answer(
+        self,
+        _session: aiohttp.ClientSession,
+        _context: object,
+        part: aiohttp.TraceResponseChunkReceivedParams,
+    ) -> None:
+        self.canaries.answered(f"{part.method} {part.url.path}", part.chunk)
 
     async def _read(self) -> None:
         assert self._process is not None
         assert self._process.stderr is not None
         async for line in self._process.stderr:
+            self._said.append(line)
             try:
                 self.lines.append(json.loads(line))
             except ValueError:
@@ -197,10 +253,11 @@ class Service:
             self._changed.set()
 
 
-async def parsed(content: aiohttp.StreamReader) -> AsyncIterator[Event]:
+async def parsed(content: aiohttp.StreamReader, canaries: Canaries) -> AsyncIterator[Event]:
     """The messages of an event stream, as a client by the HTML standard understands them."""
     fields: dict[str, str] = {}
     async for raw in content:
+        canaries.answered("a stream", raw)
         line = raw.decode().rstrip("\n")
         if line:
             name, _, value = line.partition(": ")
@@ -222,3 +279,4 @@ async def running(data_dir: Path, **settings: object) -> AsyncIterator[Service]:
     finally:
         code = await service.stop()
     assert code in (0, -signal.SIGKILL), service.lines[-5:]
+    assert service.canaries.leaks == {}, service.canaries.leaks

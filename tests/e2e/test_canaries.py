@@ -1,137 +1,120 @@
-"""T21, T22: secrets go through a service at work, and are looked for everywhere."""
+"""T21, T22: secrets in every part of a request go through a service at work, and are found nowhere."""
 
-from collections.abc import Iterator
+import asyncio
+import sys
+from asyncio.subprocess import PIPE
 from pathlib import Path
 
+import aiohttp
 import psutil
-from msgspec import json
 
-from tests.api.world import COOKIE_KEY
-from tests.e2e.receiver import SECRET, Receiver
+from tests.e2e.canaries import COOKIE_KEY, JAR, JAR_COOKIE, KEY, LINK_SECRET, WEBHOOK_SECRET, Canaries
+from tests.e2e.receiver import Receiver
 from tests.e2e.service import Service, running
 from tests.site import Site
-from tests.site.api import SESSION_COOKIE
 
-KEY = "umd_canaryKeyCanaryKeyCanaryKeyCanaryKeyCanaryKey"
-COOKIE = "canary-cookie-7f"
-PASSWORD = "canary-password-3a"
+PASSWORD = "canary-password-3b"
 PROXY = "canary-proxy-9c"
 TOKEN = "canary-token-e1"
 HOOK = "canary-hook-5d"
-SEALED = (COOKIE, SESSION_COOKIE[1], SECRET.removeprefix("whsec_"), KEY)
-STORED_IN_THE_LOG = (TOKEN, PROXY, HOOK)
-"""Parts of a request that its download needs again: the event log alone has them."""
-ALL = (*SEALED, *STORED_IN_THE_LOG, PASSWORD, COOKIE_KEY)
 
 
-def jar() -> str:
-    cookies = (SESSION_COOKIE, ("tracking", COOKIE))
-    lines = ["\t".join(("127.0.0.1", "FALSE", "/", "FALSE", "0", *cookie)) for cookie in cookies]
-    return "\n".join(("# Netscape HTTP Cookie File", *lines, ""))
-
-
-def found(secrets: tuple[str, ...], words: str | bytes) -> list[str]:
-    text = words if isinstance(words, bytes) else words.encode()
-    return [secret for secret in secrets if secret.encode() in text]
-
-
-def files(root: Path) -> Iterator[Path]:
-    return (path for path in root.rglob("*") if path.is_file())
-
-
-def leaks_on_disk(root: Path) -> dict[str, list[str]]:
-    """Each plain file with the secrets in it; the event log may have those that a download needs."""
-    leaks = {}
-    for path in files(root):
-        relative = path.relative_to(root)
-        allowed = STORED_IN_THE_LOG if relative.parts[0] == "log" else ()
-        secrets = tuple(secret for secret in ALL if secret not in allowed)
-        if leaked := found(secrets, path.read_bytes()):
-            leaks[str(relative)] = leaked
-    return leaks
-
-
-def leaks_in_processes(service: Service) -> dict[str, list[str]]:
-    """The command line and the environment of every worker, with what they started."""
-    leaks = {}
-    for process in service.processes():
-        try:
-            words = f"{process.cmdline()} {process.environ()}"
-        except psutil.Error:
-            continue
-        if leaked := found(ALL, words):
-            leaks[process.name()] = leaked
-    return leaks
-
-
-async def everything_shown(service: Service, jobs: list[str]) -> str:
-    """All answers that tell of these jobs, and every event since the beginning."""
+async def show_everything(service: Service, jobs: list[str]) -> None:
+    """Ask for all that tells of these jobs, and for every event since the beginning."""
     paths = ["download", "auth/cookies", "health", "log?limit=1000"]
     paths += [f"download/{job_id}{rest}" for job_id in jobs for rest in ("", "/logs", "/deliveries")]
-    shown = []
     for path in paths:
-        async with service.client.get(path) as answer:
-            assert answer.status == 200, path
-            shown.append(await answer.text())
+        await service.call("GET", path)
     for job_id in jobs:
-        headers = {"Last-Event-ID": "0"}
-        async with service.client.get(f"download/{job_id}/events", headers=headers) as answer:
-            shown.append(await answer.text())
-    return "\n".join(shown)
+        async with service.events(f"download/{job_id}/events", last=0) as events:
+            async for _ in events:
+                pass
 
 
 async def test_no_secret_is_found_where_it_does_not_belong(tmp_path: Path, site: Site) -> None:
-    async with (
-        Receiver() as receiver,
-        running(tmp_path, cookie_key=COOKIE_KEY, log_level="debug", webhook_schedule_sec="0,0,0") as service,
-    ):
-        service.client.headers["X-API-Key"] = KEY
-        stored = await service.call("POST", "auth/cookies", 201, json={"name": "mine", "cookies": jar()})
+    settings = {"log_level": "debug", "webhook_schedule_sec": "0,0,0", "api_keys": f"canary:admin:{KEY}"}
+    async with Receiver() as receiver, running(tmp_path, **settings) as service:
+        canaries = service.canaries
+        canaries.plant(PASSWORD)
+        canaries.plant(PROXY, HOOK, TOKEN, stored=True)
+        stored = await service.call("POST", "auth/cookies", 201, json={"name": "mine", "cookies": JAR})
         options = {
             "cookies_id": stored["cookie_id"],
             "webhook_url": f"{receiver.url}?token={HOOK}",
-            "webhook_secret": SECRET,
+            "webhook_secret": WEBHOOK_SECRET,
             "retries": 0,
         }
         refused = f"http://me:{PASSWORD}@127.0.0.1/a?token={TOKEN}"
-        async with service.client.post("download", json={"url": refused}) as answer:
-            assert answer.status == 422
-            said = await answer.text()
+        await service.call("POST", "download", 422, json={"url": refused})
         proxied = {"url": site.url("/status/404/y"), "proxy": f"http://me:{PROXY}@127.0.0.1:9", "retries": 0}
         async with service.client.post("download", json=proxied) as answer:
-            said += await answer.text()  # whether the operator permits it does not matter here
+            await answer.read()  # whether the operator permits it does not matter here
 
-        asked = {"url": site.url(f"/site/cookie/p?token={TOKEN}"), "cookies_id": stored["cookie_id"]}
-        async with service.client.get("metadata", params={**asked, "raw": "true"}) as answer:
-            assert answer.status == 200
-            probed = await answer.text()
-        gated = await service.submit(site.url(f"/site/cookie/a?token={TOKEN}"), **options)
+        gated = await service.submit(
+            site.url(f"/site/cookie/a?token={TOKEN}"), write_info_json=True, **options
+        )
         missing = await service.submit(site.url(f"/status/404/x?token={TOKEN}"), **options)
         live = await service.submit(site.url("/site/live/now?until=400"), **options)
         assert (await service.final(gated))["status"] == "completed"
         assert (await service.final(missing))["status"] == "failed"
         await site.wait_request("/hls/files/live/*")
         assert "ffmpeg" in {process.name() for process in service.processes()}
-        in_processes = leaks_in_processes(service)
-        on_disk = leaks_on_disk(tmp_path)
         await receiver.when(lambda: len(receiver.accepted) >= 5)
-        bodies = json.encode(list(receiver.accepted.values()))
-        before = list(service.lines)
 
         await service.kill()
-        after_kill = leaks_on_disk(tmp_path)
         await service.start()
         await service.call("DELETE", f"download/{live}")
-        shown = await everything_shown(service, [gated, missing, live])
+        await show_everything(service, [gated, missing, live])
         await service.call("DELETE", f"auth/cookies/{stored['cookie_id']}")
 
-    assert in_processes == {}
-    assert on_disk == {}
-    assert after_kill == {}
-    assert leaks_on_disk(tmp_path) == {}
-    assert found(ALL, said) == []
-    assert found(ALL, shown) == []
-    assert found((*SEALED, PASSWORD, COOKIE_KEY), probed) == [], "the address asked for is the caller's own"
-    assert found(ALL, bodies) == []
-    assert found(ALL, json.encode([*before, *service.lines])) == []
     assert receiver.forged == 0
+
+
+async def test_a_probe_tells_its_caller_the_address_and_no_other_secret(tmp_path: Path, site: Site) -> None:
+    async with running(tmp_path, log_level="debug") as service:
+        jar = await service.call("POST", "auth/cookies", 201, json={"name": "mine", "cookies": JAR})
+        asked = {"url": site.url(f"/site/cookie/p?token={TOKEN}"), "cookies_id": jar["cookie_id"]}
+
+        told = await service.call("GET", "metadata", params={**asked, "raw": "true"})
+        service.canaries.plant(TOKEN, stored=True)  # only now: the address is the caller's own
+
+    assert TOKEN in str(told)
+
+
+async def test_a_link_is_known_to_its_client_alone(tmp_path: Path, site: Site) -> None:
+    async with running(tmp_path, log_level="debug") as service:
+        job = await service.download(site.url("/media/small/linked.mp4"))
+        link = job["file_info"]["file_url"]
+
+        async with aiohttp.ClientSession() as nobody, nobody.get(link) as answer:
+            assert answer.status == 200
+
+        assert "signature=" in link
+        assert link.rpartition("=")[2] in service.canaries.given
+
+
+async def test_a_secret_is_found_wherever_it_is_let_out(tmp_path: Path) -> None:
+    """Nobody would notice if the others looked in vain."""
+    signature = "0123456789abcdef" * 4
+    canaries = Canaries(tmp_path, [])
+    (tmp_path / "log").mkdir()
+    (tmp_path / "log" / "log.sqlite3-wal").write_bytes(b"\0" + COOKIE_KEY.encode())
+    environment = {"UMD_LINK_SECRET": LINK_SECRET}
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", "print(flush=True); input()", stdin=PIPE, stdout=PIPE, env=environment
+    )
+    assert child.stdout is not None
+    await child.stdout.readline()  # until it runs, the environment is that of its parent
+
+    canaries.answered("GET /a", f"{KEY} /files/a?signature={signature}".encode())
+    canaries.sent("/b", f"cookie: {JAR_COOKIE}; {WEBHOOK_SECRET}")
+    canaries.logged([b"{}", f"?signature={signature}".encode()])
+    canaries.look_at_files()
+    canaries.look_at_processes([psutil.Process(child.pid)])
+    await child.communicate(b"\n")
+
+    assert sorted(secret for found in canaries.leaks.values() for secret in found) == sorted(
+        [KEY, WEBHOOK_SECRET.removeprefix("whsec_"), signature, COOKIE_KEY, LINK_SECRET]
+    )
+    assert len(canaries.take()) == 5
+    assert canaries.leaks == {}

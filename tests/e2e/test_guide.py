@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.receiver import SECRET, Receiver
+from tests.e2e.receiver import Receiver
 from tests.e2e.service import ROOT, WAIT_SEC, Json, Service, running
 from tests.site import Site
 from umd.api.routes import ROUTES
@@ -23,7 +23,6 @@ SERVICE, MEDIA, HOOK = "http://127.0.0.1:8080", "https://media.example", "https:
 LATER = "2026-12-24T18:00:00Z"
 """What stands in the guide for the service, the site, the receiver of webhooks, and a time to come."""
 
-COOKIE_KEY = "bm8gc2VjcmV0LCBmb3IgaXQgaXMgb2YgYSB0ZXN0ISE="
 DAY = 86_400 * SECOND
 VARIES = {
     *("size_bytes", "downloaded_bytes", "total_bytes_downloaded", "storage_used_bytes", "uptime_seconds"),
@@ -131,8 +130,7 @@ async def test_the_guide_goes_to_every_route() -> None:
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed: nobody runs its commands")
 async def test_what_the_guide_shows_is_what_comes(tmp_path: Path, site: Site) -> None:
-    settings = {"cookie_key": COOKIE_KEY, "webhook_secret": SECRET, "drain_sec": 0}
-    async with Receiver() as receiver, running(tmp_path, **settings) as service:
+    async with Receiver() as receiver, running(tmp_path, drain_sec=0) as service:
         base, media = f"http://127.0.0.1:{service.port}", site.url("").rstrip("/")
         later = rfc3339(SystemClock().now() + DAY)
         reader = Reader({SERVICE: base, MEDIA: media, HOOK: receiver.url, LATER: later})

@@ -1,9 +1,12 @@
 """Options as a client of the whole service gets to see them: what lies where, and what is said of it."""
 
 import asyncio
+from pathlib import Path
 from urllib.parse import quote
 
-from tests.e2e.service import Service
+import pytest
+
+from tests.e2e.service import Service, running
 from tests.site import Site
 from umd.domain.faults import KINDS
 
@@ -86,6 +89,28 @@ async def test_a_cancelled_live_recording_leaves_nothing(service: Service, site:
 
     assert (await service.show(job_id))["files"] == []
     assert not (service.data_dir / "temp" / f"job-{job_id}").exists()
+
+
+@pytest.mark.soak
+async def test_t14_what_never_ends_is_ended_when_its_time_is_over(tmp_path: Path, site: Site) -> None:
+    """A minute is the shortest time that there is; tests/actors/test_job.py has the same in no time."""
+    endless = (
+        site.url("/site/live/endless?pace_ms=2000"),
+        site.url("/live/endless.m3u8?pace_ms=2000"),
+        site.url("/media/50mb/drip.mp4", rate=1_000),
+        site.url("/media/50mb/drip.mp4", chunked=1, rate=20_000),
+        site.url("/hls/aes/drip.m3u8", rate=1_000),
+    )
+    loop = asyncio.get_running_loop()
+    async with running(tmp_path) as service:
+        began = loop.time()
+        jobs = await asyncio.gather(*(service.download(url, timeout_sec=60, retries=3) for url in endless))
+        took = loop.time() - began
+
+    assert [job["error"]["code"] for job in jobs] == ["timeout"] * len(endless)
+    assert [(job["attempt"], job["files"]) for job in jobs] == [(1, [])] * len(endless)
+    assert 60 <= took < 65
+    assert list((tmp_path / "temp").glob("job-*")) == []
 
 
 async def test_a_fault_says_what_to_do(service: Service, site: Site) -> None:

@@ -27,7 +27,8 @@ async def test_a_standby_takes_over_within_five_seconds(tmp_path: Path, site: Si
 
     await first.kill()
     async with asyncio.timeout(TAKEOVER_SEC):
-        await second.ready()
+        await second.logged("app.ready")
+    await second.ready()
 
     assert (await second.final(job_id))["status"] == "completed"
     assert await second.stop() == 0

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.receiver import SECRET, Receiver, unsteady
+from tests.e2e.receiver import Receiver, unsteady
 from tests.e2e.service import Json, Service, running
 from tests.e2e.test_seen import samples
 from tests.site import Site
@@ -14,7 +14,7 @@ AT_ONCE = 20
 
 
 async def test_a_download_tells_its_receiver_what_happens(tmp_path: Path, site: Site) -> None:
-    async with Receiver() as receiver, running(tmp_path, webhook_secret=SECRET) as service:
+    async with Receiver() as receiver, running(tmp_path) as service:
         job_id = await service.submit(site.url("/media/1mb/told.mp4"), webhook_url=receiver.url)
         await service.final(job_id)
         await receiver.when(lambda: len(receiver.accepted) == 2)
@@ -38,7 +38,7 @@ async def test_a_download_tells_its_receiver_what_happens(tmp_path: Path, site: 
 
 async def test_a_batch_tells_that_it_has_ended_although_the_service_dies(tmp_path: Path, site: Site) -> None:
     async with Receiver(lambda _id, count: 200 if count > 1 else None) as receiver:
-        async with running(tmp_path, webhook_secret=SECRET, webhook_schedule_sec="0,5,5") as service:
+        async with running(tmp_path, webhook_schedule_sec="0,5,5") as service:
             body = {
                 "urls": [site.url("/media/small/one.mp4"), site.url("/status/404/two.mp4")],
                 "webhook_url": receiver.url,
@@ -80,7 +80,7 @@ async def test_of_many_deliveries_none_is_lost_or_forged_although_the_service_di
     tmp_path: Path, site: Site, many: int
 ) -> None:
     schedule = ",".join(["0", *["1"] * 11])
-    settings = {"webhook_secret": SECRET, "webhook_schedule_sec": schedule, "max_concurrent_downloads": 1}
+    settings = {"webhook_schedule_sec": schedule, "max_concurrent_downloads": 1}
     async with Receiver(unsteady) as receiver, running(tmp_path, **settings) as service:
         await service.submit(site.url("/media/1mb/slow.mp4", stall_after=10_000))
         limit = asyncio.Semaphore(AT_ONCE)

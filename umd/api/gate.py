@@ -31,7 +31,7 @@ class Gate:
         self.is_open = _is_open(settings, self.keys)
         self.anonymous = Caller(ANONYMOUS, "write" if self.keys else "admin")
         self.links = FileLinks(_link_secrets(settings, link_secret), settings.link_sec)
-        self.tokens = StreamTokens(clock, settings.stream_token_sec)
+        self.tokens = StreamTokens(clock, settings.stream_token_sec, settings.sse_max_per_caller)
         self.proxies = _networks(settings.trusted_proxies)
         self.hosts = _hosts(settings, is_private=self.is_private)
         self.origins = frozenset(filter(None, settings.cors_origins.split(",")))

@@ -23,6 +23,7 @@ from umd.api.rate_limit import rate_limit, tell
 from umd.api.request_id import identify, label, request_id, stamp
 from umd.api.routes import ROUTES, table
 from umd.api.sse import HUB, Hub
+from umd.api.versions import versions
 from umd.clock import Clock
 
 BACKLOG = 1_024
@@ -35,6 +36,7 @@ MIDDLEWARES = (
     request_id,
     access_log,
     problems.problems,
+    versions,
     peers,
     hosts,
     https,

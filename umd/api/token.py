@@ -12,6 +12,7 @@ from umd.api.context import CONTEXT
 from umd.api.decoding import NoQuery, read_body, read_query
 from umd.api.links import PREFIX
 from umd.api.needs import NEEDS
+from umd.api.rate_limit import counted_as
 from umd.clock import rfc3339
 from umd.errors import FieldError, InvalidInput
 
@@ -39,7 +40,7 @@ async def issue(request: web.Request) -> web.Response:
     path = _path((await read_body(request, TokenRequest)).path, context.settings.public_base_url)
     if not _is_stream(request.app, path):
         raise InvalidInput(FieldError("/path", "This is not the address of an event stream."))
-    token, expires = context.gate.tokens.issue(path, caller(request))
+    token, expires = context.gate.tokens.issue(path, caller(request), counted_as(request))
     return answers.answer(TokenResponse(token, path, rfc3339(expires)), status=201)
 
 
