@@ -55,6 +55,7 @@ async def test_a_leader_whose_lock_was_taken_away_cannot_write(tmp_path: Path, s
     """Whoever deletes the lock's file lets a second server in; the first one must not write any more."""
     first = Service(tmp_path)
     await first.start()
+    await first.warm()  # the second one takes the first one's workers for leftovers, and kills them
     os.kill(first.pid, signal.SIGSTOP)
     (tmp_path / "log" / "log.lock").unlink()
     second = Service(tmp_path)

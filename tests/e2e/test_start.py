@@ -63,6 +63,6 @@ async def test_an_engine_that_cannot_be_warmed_ends_the_service_and_no_job_is_lo
     finally:
         await service.stop()
 
-    assert "The zygote did not start" in fault["exception"]
+    assert "The zygote ended 5 times" in fault["exception"]
     assert code == 70
     assert job["status"] == "completed"

@@ -135,7 +135,8 @@ class Link:
         except BaseException as error:
             await self.close()
             if isinstance(error, OSError | TimeoutError | EngineError):
-                raise EngineError(f"The zygote did not start: {error}") from error
+                kind = LinkLost if isinstance(error, LinkLost) else EngineError
+                raise kind(f"The zygote did not start: {error}") from error
             raise
 
     async def fork(self, assignment: Assignment, forked: ForkedChild, ends: child.Ends) -> None:

@@ -95,7 +95,7 @@ class ZygoteEngine:
             return
         await asyncio.to_thread(make_place, self._config)
         self._running = True
-        self._warming = asyncio.create_task(self._warm_link(), name="engine/warming")
+        self._warming = asyncio.create_task(self._warm_up(), name="engine/warming")
         confined = asyncio.create_task(self._confined.wait())
         try:
             await asyncio.wait({self._warming, confined}, return_when=asyncio.FIRST_COMPLETED)
@@ -238,6 +238,13 @@ class ZygoteEngine:
             raise
         self._confined.set()
 
+    async def _warm_up(self) -> None:
+        """Whatever killed a zygote may be over: that is tried again, as often as zygotes may be started."""
+        while True:
+            with contextlib.suppress(LinkLost):
+                await self._warm_link()
+                return
+
     def _lost(self, link: Link) -> None:
         """A zygote died. A successor is made now, so that the next attempt need not wait for it."""
         self._notice(Notice("zygote_lost", link.pid))
@@ -247,4 +254,4 @@ class ZygoteEngine:
     async def _reopen(self) -> None:
         # A failure has been noticed; the next attempt tries again, or says why not.
         with contextlib.suppress(EngineError, SettingsError):
-            await self._warm_link()
+            await self._warm_up()
