@@ -7,6 +7,9 @@ import pytest
 
 from umd.domain.addresses import METADATA, Address, Network, inner
 
+COUNTS = [50_000, pytest.param(500_000, marks=pytest.mark.soak)]
+"""Of random addresses."""
+
 # https://www.iana.org/assignments/iana-ipv4-special-registry and -ipv6-special-registry, and what stands
 # outside of them: multicast, and what was never allocated for the public. True is globally reachable.
 IANA_V4 = {
@@ -99,18 +102,20 @@ def test_the_edges_of_every_inner_ipv4_block_are_sharp() -> None:
                 assert inner(IPv4Address(neighbour)) is None, IPv4Address(neighbour)
 
 
-def test_half_a_million_random_ipv4_addresses_are_judged_as_the_table_says() -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_random_ipv4_addresses_are_judged_as_the_table_says(count: int) -> None:
     denied = sorted(
         (int(network[0]), int(network[-1]))
         for network in (ip_network(block) for block, public in IANA_V4.items() if not public)
     )
     draw = Random(4)
-    for number in (draw.getrandbits(32) for _ in range(500_000)):
+    for number in (draw.getrandbits(32) for _ in range(count)):
         expected = any(first <= number <= last for first, last in denied)
         assert (inner(IPv4Address(number)) is not None) is (expected or number == 0xA83F8110), number
 
 
-def test_half_a_million_random_ipv6_addresses_are_judged_as_the_table_says() -> None:
+@pytest.mark.parametrize("count", COUNTS)
+def test_random_ipv6_addresses_are_judged_as_the_table_says(count: int) -> None:
     denied = [
         (int(network[0]), int(network[-1]))
         for network in (
@@ -118,7 +123,7 @@ def test_half_a_million_random_ipv6_addresses_are_judged_as_the_table_says() -> 
         )
     ]
     draw = Random(6)
-    for index in range(500_000):
+    for index in range(count):
         # Every other one below 2000::/3, where the verdict is not always the same.
         number = draw.getrandbits(125) | 1 << 125 if index % 2 else draw.getrandbits(128)
         public = number >> 125 == 1 and not any(first <= number <= last for first, last in denied)

@@ -59,7 +59,7 @@ async def test_every_accepted_job_goes_on_after_kill_9(tmp_path: Path, site: Sit
         assert list((tmp_path / "temp").glob("job-*")) == []
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.soak) for seed in range(1, 8))])
 async def test_kill_9_at_any_instant_loses_nothing_that_was_accepted(
     tmp_path: Path, site: Site, seed: int
 ) -> None:
