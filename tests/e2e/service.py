@@ -194,10 +194,14 @@ class Service:
 
     async def call(self, method: str, path: str, expect: int = 200, **request: Json) -> Json:
         """A request whose JSON answer must have this status."""
-        async with self.client.request(method, path, **request) as answer:
-            body = await answer.read()
-            assert answer.status == expect, (answer.status, body)
-            return json.loads(body) if body else None
+        try:
+            async with self.client.request(method, path, **request) as answer:
+                body = await answer.read()
+        except aiohttp.ClientConnectorError as error:
+            error.add_note(f"The service said last: {self.lines[-5:]}")
+            raise
+        assert answer.status == expect, (answer.status, body)
+        return json.loads(body) if body else None
 
     async def submit(self, url: str, **options: object) -> str:
         """Submit a download; returns its id. Where it names no receiver, it has a secret for one."""
