@@ -6,8 +6,10 @@ import tempfile
 import time
 from pathlib import Path
 
+import aiohttp
+
 from tests.domain.builders import DONE, FILE, LIMITS
-from tests.e2e.service import Service, running
+from tests.e2e.service import running
 from umd.clock import SystemClock
 from umd.dispatcher import Dispatcher
 from umd.domain import commands as c
@@ -44,9 +46,9 @@ async def fill(folder: Path) -> None:
     await log.stop()
 
 
-async def ask(service: Service, path: str) -> float:
+async def ask(client: aiohttp.ClientSession, path: str) -> float:
     began = time.perf_counter()
-    async with service.client.get(path) as answer:
+    async with client.get(path) as answer:
         await answer.read()
         assert answer.status == 200, path
     return 1_000 * (time.perf_counter() - began)
@@ -59,12 +61,14 @@ async def main() -> None:
         async with running(folder) as service:
             ready = next(line for line in service.lines if line["event"] == "app.ready")
             print(f"{'start with ' + format(JOBS, ',') + ' jobs':<46} {ready['seconds']:>9.2f} s")
-            for path in PATHS:
-                waits = sorted([await ask(service, path) for _ in range(REQUESTS)])
-                print(
-                    f"{'GET /' + path:<46} {statistics.median(waits):>9.1f} ms"
-                    f"   p99 {waits[int(REQUESTS * 0.99) - 1]:.1f} ms   < {TARGET_MS} ms"
-                )
+            # The tests' own client reads each answer twice, in search of secrets.
+            async with aiohttp.ClientSession(f"http://127.0.0.1:{service.port}/api/v1/") as client:
+                for path in PATHS:
+                    waits = sorted([await ask(client, path) for _ in range(REQUESTS)])
+                    print(
+                        f"{'GET /' + path:<46} {statistics.median(waits):>9.1f} ms"
+                        f"   p99 {waits[int(REQUESTS * 0.99) - 1]:.1f} ms   < {TARGET_MS} ms"
+                    )
 
 
 if __name__ == "__main__":
