@@ -13,7 +13,7 @@ import psutil
 import pytest
 import pytest_asyncio
 
-from tests.engine.rig import WAIT_SEC, Rig, is_alive, marked
+from tests.engine.rig import Rig, is_alive, marked
 from tests.site import PLUGINS, Site
 from umd.domain.options import DownloadRequest
 from umd.egress.passage import Allowance, Passage
@@ -106,27 +106,27 @@ async def test_an_orphan_can_be_stopped_and_its_crash_is_seen(fragile: Rig) -> N
 
 
 async def test_a_child_whose_zygote_died_before_it_told_of_it_leaves_no_way_out_open(
-    fragile: Rig, monkeypatch: pytest.MonkeyPatch
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    admitted, admit = asyncio.Event(), fragile.egress.admit
+    async with Rig(site, tmp_path, "fork") as rig:
+        admitted, admit = asyncio.Event(), rig.egress.admit
 
-    async def noted(listener: socket.socket, allowance: Allowance) -> Passage:
-        admitted.set()
-        return await admit(listener, allowance)
+        async def noted(listener: socket.socket, allowance: Allowance) -> Passage:
+            admitted.set()
+            return await admit(listener, allowance)
 
-    monkeypatch.setattr(fragile.egress, "admit", noted)
-    monkeypatch.setattr("umd.engine.link.Link._forked", lambda *_: None)
-    beginning = asyncio.create_task(fragile.begin("/media/50mb/unheard-of.mp4?rate=500000"))
-    await admitted.wait()
-    monkeypatch.undo()
-    os.kill(zygote(fragile), signal.SIGKILL)
-    run = await beginning
-    await run.attempt.stop()
-    await run.ended()
+        monkeypatch.setattr(rig.egress, "admit", noted)
+        monkeypatch.setattr("umd.engine.link.Link._forked", lambda *_: None)
+        beginning = asyncio.create_task(rig.begin("/media/50mb/unheard-of.mp4?rate=500000"))
+        await admitted.wait()
+        monkeypatch.undo()
+        os.kill(zygote(rig), signal.SIGKILL)
+        run = await beginning
+        await run.attempt.stop()
+        await run.ended()
+        await rig.engine.stop()
 
-    async with asyncio.timeout(WAIT_SEC):
-        while fragile.egress.passages:  # noqa: ASYNC110  # nobody tells of a passage that is closed
-            await asyncio.sleep(0.01)
+        assert rig.egress.passages == 0
 
 
 async def test_a_zygote_that_does_not_answer_is_replaced(
