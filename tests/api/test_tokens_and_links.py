@@ -165,7 +165,7 @@ def test_t18_no_caller_is_remembered_without_a_token() -> None:
         made, _ = tokens.issue("/events", Caller("anonymous", "read"), f"address:{number}")
         assert tokens.redeem(made, "/events") is not None
 
-    assert (len(tokens), tokens.callers) == (0, 0)
+    assert (len(tokens), len(tokens._held)) == (0, 0)
 
 
 # -------------------------------------------------------------------------------------------------- links

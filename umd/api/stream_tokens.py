@@ -47,11 +47,6 @@ class StreamTokens:
     def __len__(self) -> int:
         return len(self._tickets)
 
-    @property
-    def callers(self) -> int:
-        """How many have tokens."""
-        return len(self._held)
-
     def issue(self, path: str, caller: Caller, whose: str) -> tuple[str, Micros]:
         """A new token for this stream, and when its time is over. Raises `Overloaded`.
 
