@@ -1,11 +1,17 @@
 """What makes two downloads of an item the same: the options that change the result, and no others."""
 
 from operator import attrgetter
-from typing import TypeAlias
+
+import msgspec
 
 from umd.domain.options import MediaOptions, wants_audio
 
-Fingerprint: TypeAlias = tuple[object, ...]
+
+class Fingerprint(msgspec.Struct, frozen=True, gc=False, cache_hash=True):
+    """Those options of a download; hashed once, for it is in the key of each."""
+
+    options: tuple[object, ...]
+
 
 _ALWAYS = (
     "custom_format",
@@ -41,4 +47,4 @@ def fingerprint(options: MediaOptions) -> Fingerprint:
     is_audio = wants_audio(options)
     kind = _of_audio(options) if is_audio else _of_video(options)
     subtitles = options.download_subtitles or options.auto_subtitles or options.embed_subtitles
-    return (is_audio, *kind, *_common(options), *(_of_subtitles(options) if subtitles else ()))
+    return Fingerprint((is_audio, *kind, *_common(options), *(_of_subtitles(options) if subtitles else ())))

@@ -51,13 +51,12 @@ class Archive:
 
     def fill(self, held: Sequence[Held]) -> None:
         """Take in what was put by, when the jobs are there."""
+        of, keys = "", dict[bool, Key]()
         for one in held:
-            job = self._jobs.require(one.job_id).job
-            if one.mark not in self._marks:
-                self._marks[one.mark] = self._mark(job)
-            for key in _keys_of(job, self._marks[one.mark]):
-                if (key[1] == "") is one.by_url:
-                    self._by_key[key] = one.job_id
+            if one.job_id != of:  # a job's two keys mostly follow one another
+                of, keys = one.job_id, self._keys_held(one)
+            if key := keys.get(one.by_url):  # other rules may have made keys that these do not
+                self._by_key[key] = of
 
     def forget(self, count: int) -> bool:
         """Let go of so many, whether there are more. For a model that nobody asks any more."""
@@ -80,13 +79,21 @@ class Archive:
             elif self._by_key.get(key) == job.job_id:
                 del self._by_key[key]
 
+    def _keys_held(self, one: Held) -> dict[bool, Key]:
+        """The keys of a job of which one was put by; True is the one by its address."""
+        job = self._jobs.require(one.job_id).job
+        mark = self._marks.get(one.mark)
+        if mark is None:
+            mark = self._marks[one.mark] = self._mark(job)
+        return {key[1] == "": key for key in _keys_of(job, mark)}
+
     def _mark(self, job: Job) -> Fingerprint:
         """The fingerprint of a job's options; equal ones are one object."""
         mark = fingerprint(job.request)
         return self._fingerprints.setdefault(mark, mark)
 
 
-def _keys_of(job: Job, mark: Fingerprint) -> Iterator[Key]:
+def _keys_of(job: Job, mark: Fingerprint) -> tuple[Key, ...]:
     about = job.metadata
     extractor, item_id = (about.extractor, about.id) if about is not None else (None, None)
     return _keys(job.owner, extractor, item_id, job.request.url, mark)
@@ -94,10 +101,11 @@ def _keys_of(job: Job, mark: Fingerprint) -> Iterator[Key]:
 
 def _keys(
     owner: str, extractor: str | None, item_id: str | None, url: str, mark: Fingerprint
-) -> Iterator[Key]:
+) -> tuple[Key, ...]:
+    by_url = (owner, "", url, mark)
     if extractor and item_id and extractor != "generic":  # whose ids are the files' names, on whatever host
-        yield owner, extractor, item_id, mark
-    yield owner, "", url, mark
+        return (owner, extractor, item_id, mark), by_url
+    return (by_url,)
 
 
 def _held(kept: Mapping[Key, str]) -> Iterator[Held]:

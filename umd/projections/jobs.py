@@ -7,16 +7,19 @@ returns, so an answer that comes after a write has seen it.
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from typing import Final
 
 import msgspec
 
-from umd.domain.events import DeliveryEvent, JobEvent, JobQueued
+from umd.domain.events import DeliveryEvent, Event, JobEvent, JobQueued
 from umd.domain.job import Job, State, evolve
 from umd.errors import NotFound
 from umd.log import Fact, Record, Unknown
 from umd.projections.watches import Watches
 
 Condition = Callable[[Job], bool]
+
+OF_JOBS: Final = (JobEvent, DeliveryEvent)
 
 
 class Entry(msgspec.Struct, frozen=True, gc=False):
@@ -54,9 +57,10 @@ class Jobs:
         One that is damaged freezes its job, and no other: what it is now, nobody knows.
         """
         for fact in facts:
-            self.position = fact.record.position
-            if fact.record.stream.startswith("job-"):
-                self._fold(fact)
+            if fact.event is not None and fact.record.stream.startswith("job-"):
+                self._fold(fact.record, fact.event)
+        if facts:
+            self.position = facts[-1].record.position
 
     def fill(self, entries: Sequence[Entry]) -> None:
         """Take in jobs as they were put by, in the order of their creation."""
@@ -125,10 +129,7 @@ class Jobs:
         for index in range(end - 1, -1, -1):
             yield self._entries[created[index][1]]
 
-    def _fold(self, fact: Fact) -> None:
-        event, record = fact.event, fact.record
-        if event is None:  # a command's row: what came of it follows
-            return
+    def _fold(self, record: Record, event: Event | Unknown) -> None:
         job_id = record.stream.removeprefix("job-")
         if type(event) is Unknown and event.damaged:
             self.frozen.setdefault(job_id, record.position)
@@ -140,7 +141,7 @@ class Jobs:
                 self._add(evolve(None, event, record.at), record)
             return
         before = entry.job
-        job = evolve(before, event, record.at) if isinstance(event, JobEvent | DeliveryEvent) else before
+        job = evolve(before, event, record.at) if isinstance(event, OF_JOBS) else before
         entry = Entry(job, record.position, entry.created_position, entry.correlation)
         self._entries[job_id] = entry
         if job.state is not before.state:

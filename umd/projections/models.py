@@ -9,6 +9,7 @@ from typing import Any, Final, TypeVar
 
 import msgspec
 
+from umd.domain.events import JobLog, JobPhase
 from umd.log import Fact, Unknown
 from umd.log.snapshot import Sections, SnapshotUnusable
 from umd.projections.archive import Archive, Held
@@ -36,6 +37,10 @@ _ITEMS: Final = {
     "stored": tuple[str, int],
 }
 """The sections of a snapshot, in the order in which they are filled, and what their items are."""
+
+PASSING: Final = frozenset({JobPhase, JobLog})
+"""More than half of a log. They change nothing but what their job shows, and are counted: the other models
+are not told of them."""
 
 FORGOTTEN_AT_ONCE: Final = 200
 
@@ -72,13 +77,14 @@ class Models:
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log."""
-        self._passed_over |= any(type(fact.event) is Unknown for fact in facts)
+        turns = [fact for fact in facts if type(fact.event) not in PASSING]
+        self._passed_over |= any(type(fact.event) is Unknown for fact in turns)
         self.jobs.apply(facts)
-        self.batches.apply(facts)
-        self.releases.apply(facts)
-        self.sweeps.apply(facts)
-        self.archive.apply(facts)
-        self.files.apply(facts)
+        self.batches.apply(turns)
+        self.releases.apply(turns)
+        self.sweeps.apply(turns)
+        self.archive.apply(turns)
+        self.files.apply(turns)
         self.statistics.apply(facts)
 
     def capture(self) -> Sections:

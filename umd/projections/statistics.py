@@ -96,13 +96,12 @@ class Statistics:
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log."""
+        types = [fact.record.type for fact in facts if fact.event is not None]
+        self.events.update([name if name in EVENT_TYPES else OTHER for name in types])
         for fact in facts:
-            record = fact.record
-            if record.kind == "event":
-                self.events[record.type if record.type in EVENT_TYPES else OTHER] += 1
-                handler = self._handlers.get(type(fact.event))
-                if handler is not None:
-                    handler(record.stream, fact.event, record.at)
+            handler = self._handlers.get(type(fact.event))
+            if handler is not None:
+                handler(fact.record.stream, fact.event, fact.record.at)
 
     def put_by(self) -> tuple[Totals, Iterator[tuple[str, Course]], Iterator[tuple[str, int]]]:
         """What is known now: the sums, the jobs that have not ended, and what the others' files take."""
