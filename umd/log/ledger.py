@@ -149,8 +149,8 @@ class Ledger:
 
     def trust(self, records: Sequence[Record]) -> None:
         """Take some rows that are stored already, the last of each stream among them, without a check."""
-        for record in records:
-            self._tips[record.stream] = Tip(record.position, record.version)
+        last = {record.stream: record for record in records}
+        self._tips.update({name: Tip(record.position, record.version) for name, record in last.items()})
 
     def stand_at(self, record: Record) -> None:
         """Go on behind this row, which may be a command's: then it is the last of its stream so far."""
