@@ -63,6 +63,23 @@ class History:
                 self._store(command)
         return self
 
+    def talked(self, jobs: int, reports: int) -> "History":
+        """So many jobs under way, which take turns in telling much, and are begun anew now and then."""
+        ids = [self._id() for _ in range(jobs)]
+        for job_id in ids:
+            self._store(
+                c.SubmitDownload(job_id, request=DownloadRequest(url=URLS[0]), limits=LIMITS, owner=OWNERS[0])
+            )
+        for number in range(reports):
+            job_id = self._random.choice(ids)
+            attempt = self.jobs[job_id].attempt
+            line = e.LogLine(instant(self._at), "info", str(number))
+            phase = c.EnterPhase(job_id, attempt, e.Progress("downloading", downloaded_bytes=number))
+            lines = c.RecordLog(job_id, attempt, (line,))
+            begun, ended = c.StartAttempt(job_id, VERSIONS[0]), c.InterruptAttempt(job_id, attempt, "a stop")
+            self._store(self._random.choice((phase, phase, phase, lines, lines, begun, ended)))
+        return self
+
     def _act(self) -> None:
         draw = self._random.random()
         if draw < 0.05:

@@ -12,7 +12,7 @@ import pytest
 from tests.random_histories import History, cuts
 from umd.domain.job import State
 from umd.log import Record, Unknown
-from umd.log.codec import facts
+from umd.log.codec import facts, facts_at_last
 from umd.log.ledger import Ledger
 from umd.log.snapshot import Packing, Unpacking, capture
 from umd.projections.models import Models
@@ -71,6 +71,20 @@ def test_what_is_filled_and_told_the_rest_is_what_is_folded_from_all(seed: int) 
         filled = put_by(records[:cut], before)
         assert_same(filled, before)
         assert_same(folded(records[cut:], filled), whole)
+
+
+@pytest.mark.parametrize("seed", range(40))
+def test_to_pass_over_what_is_overtaken_comes_to_the_same(seed: int) -> None:
+    records = History(seed).go_on(100).talked(5, 200).go_on(100).records
+    events = [record for record in records if record.kind == "event"]
+    models, read = Models(), 0
+    for begin in range(0, len(events), 50):
+        told = facts_at_last(events[begin : begin + 50])
+        read += sum(fact.event is not None for fact in told)
+        models.apply(told)
+
+    assert_same(models, folded(records))
+    assert read < len(events), "something is overtaken"
 
 
 def assert_same(some: Models, others: Models) -> None:

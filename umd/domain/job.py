@@ -298,7 +298,8 @@ def evolve(job: Job | None, event: e.AnyJobEvent, at: Micros) -> Job:
         return _queued(event, at)
     assert job is not None, "a stream begins with job.queued"  # noqa: S101  # an invariant of the log
 
-    return _announce(job, _evolve(job, event, at), event, at)
+    after = _evolve(job, event, at)
+    return _announce(job, after, event, at) if type(event) in _ANNOUNCED else after
 
 
 def _evolve(job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
@@ -347,7 +348,7 @@ def _evolve(job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
 
 def _announce(before: Job, job: Job, event: e.AnyJobEvent, at: Micros) -> Job:
     """The job with the webhook that the event calls for, if its request wants it."""
-    kind = _webhook(before, event) if type(event) in _ANNOUNCED else None
+    kind = _webhook(before, event)
     if kind is None or not deliveries.wants(job.request, kind):
         return job
     delivery = Delivery(

@@ -13,7 +13,7 @@ import msgspec
 import structlog
 
 from umd.domain.commands import Command
-from umd.domain.events import Event
+from umd.domain.events import Event, JobLog, JobPhase
 from umd.errors import LogError
 from umd.log import Fact, Record, RowKind, Unknown
 
@@ -96,6 +96,8 @@ def _tag(message: msgspec.Struct | type[msgspec.Struct]) -> str:
     return str(message.__struct_config__.tag)
 
 
+LOG: Final = _tag(JobLog)
+PHASE: Final = _tag(JobPhase)
 EVENTS: Final[Codec[Event]] = Codec(Event)
 COMMANDS: Final[Codec[Command]] = Codec(Command)
 
@@ -112,6 +114,22 @@ def facts(records: Iterable[Record]) -> list[Fact]:
     """Rows together with what they say, as the followers want them."""
     decode = EVENTS.decode
     return [Fact(record, decode(record) if record.kind == "event" else None) for record in records]
+
+
+def facts_at_last(records: Sequence[Record]) -> list[Fact]:
+    """The same, for who asks only what they all came to: an event that is overtaken is not read, and None.
+
+    In a job's stream the next phase overtakes a phase, and any event the lines of a log: nearly half of all.
+    """
+    following: dict[str, str] = {}
+    told = []
+    for record in reversed(records):
+        next_type = following.get(record.stream)
+        overtaken = next_type is not None and (record.type == LOG or record.type == next_type == PHASE)
+        following[record.stream] = record.type
+        told.append(Fact(record, None if overtaken or record.kind != "event" else EVENTS.decode(record)))
+    told.reverse()
+    return told
 
 
 def decode_command(record: Record) -> Command | Unknown:

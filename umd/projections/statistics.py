@@ -96,7 +96,7 @@ class Statistics:
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log."""
-        types = [fact.record.type for fact in facts if fact.event is not None]
+        types = [fact.record.type for fact in facts if fact.record.kind == "event"]
         self.events.update([name if name in EVENT_TYPES else OTHER for name in types])
         for fact in facts:
             handler = self._handlers.get(type(fact.event))
