@@ -66,7 +66,7 @@ async def test_the_reading_connection_cannot_write(disk: SqliteWorld) -> None:
     log = await disk.open()
 
     with pytest.raises(sqlite3.OperationalError, match="readonly"):
-        await log._reading.execute("DELETE FROM log")
+        await log._reading.execute_fetchall("DELETE FROM log")
 
 
 async def test_rows_are_never_changed(disk: SqliteWorld) -> None:

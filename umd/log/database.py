@@ -6,12 +6,14 @@ writes and checkpoints, and no other: the reader is opened `mode=ro`, and `flock
 A sidecar that checkpoints, Litestream for one, needs 3.51.3.
 """
 
+import asyncio
 import os
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import sqlite3
+from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
+from contextlib import asynccontextmanager, closing, contextmanager
 from importlib.resources import files
 from pathlib import Path
-from typing import Final
+from typing import Any, Final, Protocol
 from urllib.parse import quote
 
 import aiosqlite
@@ -27,7 +29,35 @@ PRAGMA busy_timeout = 5000;
 """
 JOURNAL_MODE: Final = "PRAGMA journal_mode"
 SCHEMA_VERSION: Final = "PRAGMA user_version"
+READ_ONLY: Final = "PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;"
 MIGRATE: Final = "BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;"
+
+
+class Reading(Protocol):
+    """A connection that reads, in whichever thread."""
+
+    def execute_fetchall(
+        self, sql: str, parameters: Mapping[str, object] | None = None, /
+    ) -> Awaitable[Iterable[Any]]:
+        """All rows of a query."""
+
+
+class ReadingHere:
+    """A connection that reads in the event loop's own thread, which waits for it: for a start.
+
+    What another thread has read comes to this one's processor by the memory: to fold a million rows took an
+    eighth longer.
+    """
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+
+    async def execute_fetchall(
+        self, sql: str, parameters: Mapping[str, object] | None = None, /
+    ) -> Iterable[Any]:
+        """All rows of a query; before it others have their turn."""
+        await asyncio.sleep(0)
+        return self._connection.execute(sql, parameters or {}).fetchall()
 
 
 def migrations() -> list[str]:
@@ -52,14 +82,26 @@ async def writing(path: Path) -> AsyncIterator[aiosqlite.Connection]:
 
 
 @asynccontextmanager
-async def reading(path: Path) -> AsyncIterator[aiosqlite.Connection]:
+async def reading(path: Path) -> AsyncIterator[Reading]:
     """A connection that can neither write nor checkpoint."""
-    async with aiosqlite.connect(f"file:{quote(os.fspath(path))}?mode=ro", uri=True) as connection:
-        await connection.executescript("PRAGMA query_only = ON; PRAGMA busy_timeout = 5000;")
+    async with aiosqlite.connect(_read_only(path), uri=True) as connection:
+        await connection.executescript(READ_ONLY)
         yield connection
 
 
-async def check_schema(connection: aiosqlite.Connection, path: Path) -> int:
+@contextmanager
+def reading_here(path: Path) -> Iterator[Reading]:
+    """The same, for a while in which nobody else is to be served."""
+    with closing(sqlite3.connect(_read_only(path), uri=True)) as connection:
+        connection.executescript(READ_ONLY)
+        yield ReadingHere(connection)
+
+
+def _read_only(path: Path) -> str:
+    return f"file:{quote(os.fspath(path))}?mode=ro"
+
+
+async def check_schema(connection: Reading, path: Path) -> int:
     """The schema that a database has. Raises `LogError` where it is a newer release's."""
     version = await _value(connection, SCHEMA_VERSION)
     known = len(migrations())
@@ -75,7 +117,7 @@ async def _migrate(connection: aiosqlite.Connection, path: Path) -> None:
         await connection.executescript(MIGRATE.format(script=script, number=number))
 
 
-async def _value(connection: aiosqlite.Connection, query: str) -> object:
+async def _value(connection: Reading, query: str) -> object:
     [row] = await connection.execute_fetchall(query)
     value: object = row[0]
     return value

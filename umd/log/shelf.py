@@ -17,6 +17,7 @@ import msgspec
 from umd.errors import LogCorrupt, StorageFull
 from umd.log import Record, gil
 from umd.log.ballast import Ballast
+from umd.log.database import Reading
 from umd.log.failures import UNREADABLE, refusal, unreadable
 from umd.log.kept import KeptLog
 from umd.log.snapshot import Part, Snapshot
@@ -99,7 +100,7 @@ class ShelvedLog(KeptLog):
     """A `KeptLog` on SQLite: the two connections, and all that goes over them but the rows of appends."""
 
     _database: Path
-    _reading: aiosqlite.Connection
+    _reading: Reading
     _writing: aiosqlite.Connection
     _ballast: Ballast
     _epoch: int

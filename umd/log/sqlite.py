@@ -12,7 +12,7 @@ from msgspec.structs import astuple
 from umd.errors import LogCorrupt, LogError, LogLocked
 from umd.log import Record, ballast, chain, database, lock, mark
 from umd.log.ballast import Ballast
-from umd.log.codec import facts
+from umd.log.codec import facts_at_last
 from umd.log.failures import UNREADABLE, unreadable
 from umd.log.ledger import POSITION_MAX
 from umd.log.shelf import SNAPSHOTS_SCHEMA, ShelvedLog
@@ -30,9 +30,10 @@ GUARDED_ROW: Final = "(?, CASE WHEN (SELECT epoch FROM writer) = ? THEN ? END, ?
 TAKE_OVER: Final = "UPDATE writer SET epoch = epoch + 1 RETURNING epoch"
 LAST: Final = "SELECT coalesce(max(position), 0) FROM log"
 SELECT_EVENTS: Final = """
-SELECT position, stream, version, kind, type, schema_version, at, correlation, causation, data, hash
+SELECT position, stream, version, kind, type, schema_version, at, correlation, NULL, data, x''
 FROM log WHERE position > :after AND position <= :until AND kind = 'event' ORDER BY position LIMIT :limit
 """
+"""What a fold asks of events: neither their causes nor their hashes, which take a sixth of the time."""
 SELECT_NOT_INDEXED: Final = """
 SELECT row.position FROM log AS row NOT INDEXED
 WHERE row.position > :after AND row.position <= :until AND row.position IS NOT (
@@ -112,7 +113,7 @@ class SqliteLog(ShelvedLog):
             self._mark = self._held.enter_context(mark.opened(self._directory / "log.mark"))
             self._marked, self._marked_hash = self._mark.get() or (0, b"")
             await self._make_database()
-            self._reading = await self._reader.enter_async_context(database.reading(self._database))
+            self._reading = self._reader.enter_context(database.reading_here(self._database))
             self._schema = await database.check_schema(self._reading, self._database)
             [[last]] = await self._reading.execute_fetchall(LAST)
         except UNREADABLE as error:
@@ -139,6 +140,11 @@ class SqliteLog(ShelvedLog):
             raise LogCorrupt(f"The log had {self._marked} rows, and its database is missing.{HINT}", 1)
 
     # ------------------------------------------------------------------------------------------- start
+
+    async def _fold_what_is_good(self) -> None:
+        await super()._fold_what_is_good()
+        if self._corruption:
+            await self._read_beside()
 
     async def _replay(self, page_rows: int = REPLAY_PAGE_ROWS, until: int = POSITION_MAX) -> None:
         until = await self._good_by_mark(until)
@@ -211,7 +217,7 @@ class SqliteLog(ShelvedLog):
         try:
             while records := await self._select(SELECT_EVENTS, self._folded, until, page_rows):
                 self._ledger.trust(records)
-                self._tell(facts(records))
+                self._tell(facts_at_last(records))
                 self._folded = records[-1].position
         finally:
             await self._stand_at(until)
@@ -237,9 +243,9 @@ class SqliteLog(ShelvedLog):
         await self._reader.aclose()
         try:
             self._writing = await self._held.enter_async_context(database.writing(self._database))
-            self._reading = await self._reader.enter_async_context(database.reading(self._database))
         except UNREADABLE as error:
             raise unreadable(error, 1) from error
+        await self._read_beside()
         epochs = list(await self._write_rows(TAKE_OVER))
         if len(epochs) != 1:
             raise LogError("The event log does not say who may write it.")
@@ -248,6 +254,14 @@ class SqliteLog(ShelvedLog):
         self._keep(self._verify_older(), "log-verifier")
         if self._ballast.size_bytes:
             self._keep(self._keep_reserve(), "log-reserve")
+
+    async def _read_beside(self) -> None:
+        """From now on others are to be served meanwhile: read in another thread."""
+        await self._reader.aclose()
+        try:
+            self._reading = await self._reader.enter_async_context(database.reading(self._database))
+        except UNREADABLE as error:
+            raise unreadable(error, 1) from error
 
     def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._reader.push_async_callback(_cancel, asyncio.create_task(work, name=name))
