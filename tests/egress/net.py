@@ -33,7 +33,7 @@ class Table:
     def set(self, name: str, *addresses: Address) -> None:
         self.answers[name] = lambda: addresses
 
-    async def resolve(self, host: str) -> tuple[Address, ...]:
+    async def resolve(self, host: str, share: asyncio.Semaphore) -> tuple[Address, ...]:
         self.asked.append(host)
         if host not in self.answers:
             raise socket.gaierror(socket.EAI_NONAME, "no such name")

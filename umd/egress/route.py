@@ -1,7 +1,7 @@
 """The way to a target: looked up once, every answer judged, and only the judged connected to."""
 
 import asyncio
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from umd.domain.addresses import Address
@@ -10,7 +10,7 @@ from umd.domain.hosts import readings
 from umd.egress import upstream
 from umd.egress.dialler import CONNECT_SEC, Dial
 from umd.egress.http import Target
-from umd.egress.resolver import Resolver
+from umd.egress.resolver import LOOKUPS_EACH, Resolver
 from umd.egress.upstream import Upstream
 from umd.egress.wire import Wire
 
@@ -41,6 +41,8 @@ class Route:
     dial: Dial
     operator: Upstream | None = None
     own: Upstream | None = None
+    share: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKUPS_EACH), compare=False)
+    """Of the look-ups."""
 
     async def open(self, target: Target) -> Wire:
         """Connect to a target.
@@ -83,7 +85,7 @@ class Route:
         return Place(target, spelled[:1] or addresses)
 
     async def _looked_up(self, host: str) -> tuple[Address, ...]:
-        addresses = readings(host)[:1] or await self.resolver.resolve(host)
+        addresses = readings(host)[:1] or await self.resolver.resolve(host, self.share)
         if not addresses:
             raise OSError("the name has no address")
         return addresses
