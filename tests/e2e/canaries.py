@@ -4,13 +4,16 @@ The service gets some with its settings, and some from its client: a key and a c
 jar and an address with a password at the start, a secret for the webhooks of each job. It gives others out:
 signed links, a token for a stream. Each is looked for in the service's log, in every answer and every message
 of a stream, in what receivers and origins are sent, on the command line and in the environment of the
-engine's processes, and in every file of the data directory: the event log as its bytes, and also after a
-crash.
+engine's processes, and in every file of the data directory: the event log as its bytes and as its snapshots,
+and also after a crash.
 """
 
 import base64
 import re
+import sqlite3
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import closing, suppress
 from pathlib import Path
 
 import psutil
@@ -95,7 +98,10 @@ class Canaries:
                 words = path.read_bytes()
             except FileNotFoundError:
                 continue
-            self._look(name, words, [one for one in self._everything() if one not in allowed])
+            secrets = [one for one in self._everything() if one not in allowed]
+            self._look(name, words, secrets)
+            if path.name == "log.sqlite3":
+                self._look(f"{name}, a snapshot", b"\n".join(_snapshots(path)), secrets)
 
     def look_at_processes(self, processes: Iterable[psutil.Process]) -> None:
         for process in processes:
@@ -116,6 +122,15 @@ class Canaries:
     def _look(self, where: str, words: bytes, secrets: Iterable[str]) -> None:
         if found := {secret for secret in secrets if secret.encode() in words}:
             self.leaks.setdefault(where, set()).update(found)
+
+
+def _snapshots(database: Path) -> Iterator[bytes]:
+    """What the snapshots of a log say, as far as it can be read untouched: it may be damaged, or live."""
+    address = f"{database.absolute().as_uri()}?immutable=1"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(address, uri=True)) as log:
+        for (part,) in log.execute("SELECT data FROM snapshot_part"):
+            with suppress(zlib.error):
+                yield zlib.decompress(part)
 
 
 def _files(root: Path) -> Iterator[Path]:

@@ -1,14 +1,17 @@
 """T21, T22: secrets in every part of a request go through a service at work, and are found nowhere."""
 
 import asyncio
+import sqlite3
 import sys
+import zlib
 from asyncio.subprocess import PIPE
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
 import psutil
 
-from tests.e2e.canaries import COOKIE_KEY, JAR, JAR_COOKIE, KEY, LINK_SECRET, WEBHOOK_SECRET, Canaries
+from tests.e2e.canaries import COOKIE, COOKIE_KEY, JAR, JAR_COOKIE, KEY, LINK_SECRET, WEBHOOK_SECRET, Canaries
 from tests.e2e.receiver import Receiver
 from tests.e2e.service import Service, running
 from tests.site import Site
@@ -98,6 +101,9 @@ async def test_a_secret_is_found_wherever_it_is_let_out(tmp_path: Path) -> None:
     signature = "0123456789abcdef" * 4
     canaries = Canaries(tmp_path, [])
     (tmp_path / "log").mkdir()
+    with closing(sqlite3.connect(tmp_path / "log" / "log.sqlite3", isolation_level=None)) as log:
+        log.execute("CREATE TABLE snapshot_part (data BLOB)")
+        log.execute("INSERT INTO snapshot_part VALUES (?)", (zlib.compress(f"{COOKIE} ".encode()),))
     (tmp_path / "log" / "log.sqlite3-wal").write_bytes(b"\0" + COOKIE_KEY.encode())
     environment = {"UMD_LINK_SECRET": LINK_SECRET}
     child = await asyncio.create_subprocess_exec(
@@ -114,7 +120,7 @@ async def test_a_secret_is_found_wherever_it_is_let_out(tmp_path: Path) -> None:
     await child.communicate(b"\n")
 
     assert sorted(secret for found in canaries.leaks.values() for secret in found) == sorted(
-        [KEY, WEBHOOK_SECRET.removeprefix("whsec_"), signature, COOKIE_KEY, LINK_SECRET]
+        [KEY, WEBHOOK_SECRET.removeprefix("whsec_"), signature, COOKIE_KEY, LINK_SECRET, COOKIE]
     )
-    assert len(canaries.take()) == 5
+    assert len(canaries.take()) == 6
     assert canaries.leaks == {}
