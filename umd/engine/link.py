@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 import msgspec
 
 from umd.engine import child, control, leftovers
+from umd.engine.awake import awake
 from umd.engine.config import EngineConfig
 from umd.engine.inbox import Inbox
 from umd.engine.protocol import Assignment, Ended
@@ -130,7 +131,7 @@ class Link:
     async def _starting(self) -> AsyncIterator[None]:
         """Whatever keeps the zygote from starting ends it."""
         try:
-            async with asyncio.timeout(READY_SEC_MAX):
+            async with awake(READY_SEC_MAX):
                 yield
         except BaseException as error:
             await self.close()
@@ -145,7 +146,7 @@ class Link:
         try:
             order = control.Fork(forked.number, msgspec.Raw(msgspec.json.encode(assignment)))
             await self.send(order, msgspec.structs.astuple(ends))
-            async with asyncio.timeout(FORK_SEC_MAX):
+            async with awake(FORK_SEC_MAX):
                 await asyncio.shield(forked.started)
         except TimeoutError as error:
             if self._process is not None:
