@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.engine.rig import Rig
+from tests.engine.rig import Rig, unmeasured
 from tests.site import Site
 
 SECRETS = {
@@ -24,6 +24,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         asynchronous = isinstance(item, pytest.Function) and inspect.iscoroutinefunction(item.function)
         if "tests/engine/" in item.nodeid and asynchronous:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
+
+
+@pytest.fixture(autouse=True)
+def _unmeasured() -> Iterator[None]:
+    """What the children of one warm process run is enough to measure."""
+    with unmeasured():
+        yield
 
 
 @pytest.fixture(scope="session")
@@ -44,7 +51,7 @@ async def site() -> AsyncIterator[Site]:
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def forking(site: Site, tmp_path_factory: pytest.TempPathFactory, secrets: None) -> AsyncIterator[Rig]:
     """For what the two engines cannot differ in, the faster one is enough."""
-    async with Rig(site, tmp_path_factory.mktemp("fork"), "fork") as running:
+    async with Rig(site, tmp_path_factory.mktemp("fork"), "fork", measured=True) as running:
         yield running
 
 
