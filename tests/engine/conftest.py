@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Iterator
 import pytest
 import pytest_asyncio
 
-from tests.engine.rig import Rig, unmeasured
+from tests.engine.rig import Rig
 from tests.site import Site
 
 SECRETS = {
@@ -26,13 +26,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.asyncio(loop_scope="session"), append=False)
 
 
-@pytest.fixture(autouse=True)
-def _unmeasured() -> Iterator[None]:
-    """What the children of one warm process run is enough to measure."""
-    with unmeasured():
-        yield
-
-
 @pytest.fixture(scope="session")
 def secrets() -> Iterator[None]:
     """What the environment may hold and no child may get: with these proxies nothing would work."""
@@ -50,7 +43,7 @@ async def site() -> AsyncIterator[Site]:
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def forking(site: Site, tmp_path_factory: pytest.TempPathFactory, secrets: None) -> AsyncIterator[Rig]:
-    """For what the two engines cannot differ in, the faster one is enough."""
+    """For what the two engines cannot differ in, the faster one is enough, and to measure coverage."""
     async with Rig(site, tmp_path_factory.mktemp("fork"), "fork", measured=True) as running:
         yield running
 

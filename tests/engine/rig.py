@@ -16,6 +16,7 @@ import msgspec
 import psutil
 import pytest
 
+from tests.conftest import COVERAGE
 from tests.site import PLUGINS, Site
 from tests.site.api import session_jar
 from umd.domain.addresses import Address
@@ -130,9 +131,6 @@ class Run:
                 self._changed.set()
         finally:
             self._changed.set()
-
-
-COVERAGE = "COVERAGE_PROCESS_CONFIG"
 
 
 @contextlib.contextmanager
