@@ -39,7 +39,7 @@ from umd.domain.events import Limits
 from umd.domain.validation import Permits
 from umd.egress.delivery import Poster
 from umd.egress.proxy import Egress
-from umd.egress.resolver import SystemResolver
+from umd.egress.resolver import LOOKUPS_OF_WEBHOOKS, SystemResolver
 from umd.egress.webhooks import RouteConnector
 from umd.engine import browser, ffmpeg, runner
 from umd.engine import config as engine_config
@@ -108,7 +108,7 @@ class App:
         self._rules = destinations.rules_of(settings)
         self._egress = Egress(self._rules, self._resolver, proxy=settings.proxy)
         self._webhook_secrets = _webhook_secrets(settings)
-        connector = partial(RouteConnector, self._egress.route())
+        connector = partial(RouteConnector, self._egress.route(lookups_max=LOOKUPS_OF_WEBHOOKS))
         self._poster = Poster(settings.webhook_timeout_sec, connector, self._counts.note)
         subjects = Subjects(self._dispatcher, self._jobs, self._batches)
         self._notifier = Notifier(subjects, self._clock, self._poster, self._vault, self._webhook_terms)

@@ -1,5 +1,6 @@
 """The proxy: lets each attempt out by a listener of its own, under the operator's rules."""
 
+import asyncio
 import socket
 
 from umd.domain.destinations import Rules
@@ -7,7 +8,7 @@ from umd.egress import notices, upstream
 from umd.egress.dialler import Dial, dial
 from umd.egress.meter import Meter
 from umd.egress.passage import Allowance, Passage
-from umd.egress.resolver import Resolver
+from umd.egress.resolver import LOOKUPS_EACH, Resolver
 from umd.egress.route import Route
 
 
@@ -35,9 +36,13 @@ class Egress:
         """How many are open."""
         return len(self._passages)
 
-    def route(self, own: upstream.Upstream | None = None) -> Route:
-        """The way to any target that is allowed, at the end through a proxy of the request's own."""
-        return Route(self._rules, self._resolver, self._dial, self._proxy, own)
+    def route(self, own: upstream.Upstream | None = None, *, lookups_max: int = LOOKUPS_EACH) -> Route:
+        """The way to any target that is allowed, at the end through a proxy of the request's own.
+
+        Names that hang take no more than `lookups_max` look-ups from the other routes.
+        """
+        share = asyncio.Semaphore(lookups_max)
+        return Route(self._rules, self._resolver, share, self._dial, self._proxy, own)
 
     async def admit(self, listener: socket.socket, allowance: Allowance) -> Passage:
         """Serve a listening socket, in whichever network namespace it was made, and own it from now on.

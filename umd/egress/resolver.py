@@ -11,7 +11,9 @@ from umd.domain.addresses import Address
 
 LOOKUPS_MAX = 16
 LOOKUPS_EACH = 4
-"""Of one route: names that hang, as many as a job may ask for, leave threads to the others."""
+"""Of one job: names that hang, as many as it may ask for, leave threads to the others."""
+LOOKUPS_OF_WEBHOOKS = 8
+"""Of all together: they share one route."""
 LOOKUP_SEC = 10.0
 
 Found: TypeAlias = list[tuple[object, object, object, object, tuple[str, ...]]]

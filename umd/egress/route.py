@@ -1,7 +1,7 @@
 """The way to a target: looked up once, every answer judged, and only the judged connected to."""
 
 import asyncio
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from umd.domain.addresses import Address
@@ -10,7 +10,7 @@ from umd.domain.hosts import readings
 from umd.egress import upstream
 from umd.egress.dialler import CONNECT_SEC, Dial
 from umd.egress.http import Target
-from umd.egress.resolver import LOOKUPS_EACH, Resolver
+from umd.egress.resolver import Resolver
 from umd.egress.upstream import Upstream
 from umd.egress.wire import Wire
 
@@ -38,11 +38,11 @@ class Route:
 
     rules: Rules
     resolver: Resolver
+    share: asyncio.Semaphore
+    """Of the look-ups."""
     dial: Dial
     operator: Upstream | None = None
     own: Upstream | None = None
-    share: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(LOOKUPS_EACH), compare=False)
-    """Of the look-ups."""
 
     async def open(self, target: Target) -> Wire:
         """Connect to a target.
