@@ -35,8 +35,8 @@ async def crowd(port: int, count: int, word: bytes) -> AsyncIterator[list[asynci
             writer.close()
 
 
-async def health_secs(world: StreamWorld, count: int) -> list[float]:
-    """How long each answer took, from the quickest on, while events go to everybody."""
+async def health_p99_sec(world: StreamWorld, count: int) -> float:
+    """How long all but the slowest hundredth of the answers took, while events go to everybody."""
     job_id = await world.running_job()
     took = []
     for number in range(count):
@@ -46,15 +46,13 @@ async def health_secs(world: StreamWorld, count: int) -> list[float]:
         took.append(time.perf_counter() - began)
         if event is not None:
             await event
-    return sorted(took)
+    return sorted(took)[count * 99 // 100]
 
 
 async def test_t16_slow_clients_and_streams_leave_the_health_well() -> None:
     async with stream_world() as world, crowd(world.port, 200, SLOW), crowd(world.port, 200, FOLLOW):
         await until(lambda: world.hub.subscribers == 200)
-        secs = await health_secs(world, 100)
-
-    assert secs[50] < HEALTH_P99_SEC  # of so few the slowest says what else the machine does
+        assert await health_p99_sec(world, 100) < HEALTH_P99_SEC
 
 
 @pytest.mark.soak
@@ -64,7 +62,7 @@ async def test_t16_two_thousand_of_each_leave_the_health_well() -> None:
     try:
         async with stream_world() as world, crowd(world.port, 2_000, SLOW), crowd(world.port, 2_000, FOLLOW):
             await until(lambda: world.hub.subscribers == 2_000)
-            p99 = (await health_secs(world, 1_000))[990]
+            p99 = await health_p99_sec(world, 1_000)
         print(f"health p99: {p99 * 1_000:.1f} ms")  # noqa: T201  # a measurement
         assert p99 < HEALTH_P99_SEC
     finally:

@@ -87,6 +87,23 @@ def test_to_pass_over_what_is_overtaken_comes_to_the_same(seed: int) -> None:
     assert read < len(events), "something is overtaken"
 
 
+@pytest.mark.parametrize("spoil", [{"data": b"{}"}, {"data": b'{"type":"job.log"}\n'}, {"schema_version": 9}])
+def test_an_overtaken_event_that_cannot_be_read_is_told(spoil: dict[str, Any]) -> None:
+    events = [record for record in History(1).talked(2, 60).records if record.kind == "event"]
+    passed = [fact.record.position for fact in facts_at_last(events) if fact.event is None]
+    spoilt = [
+        msgspec.structs.replace(record, **spoil) if record.position == passed[0] else record
+        for record in events
+    ]
+    models = Models()
+
+    models.apply(facts_at_last(spoilt))
+
+    assert_same(models, folded(spoilt))
+    assert not models.is_whole
+    assert len(models.jobs.frozen) == ("data" in spoil)
+
+
 def assert_same(some: Models, others: Models) -> None:
     for name in ("jobs", "batches", "releases", "sweeps", "archive", "files", "statistics"):
         assert known(getattr(some, name)) == known(getattr(others, name)), name

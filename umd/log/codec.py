@@ -6,7 +6,7 @@ shown as it is. No row stops a start: one that cannot be read, although its type
 too, with an error in the service's own log.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Final, Generic, TypeAlias, TypeVar, get_args
 
 import msgspec
@@ -48,9 +48,9 @@ class Codec(Generic[M]):
         types: dict[str, type[M]] = {_tag(member): member for member in _members(vocabulary)}
         self.versions: Final = {tag: 1 + sum(tag == name for name, _ in upcasts) for tag in types}
         self._upcasts = upcasts
-        self._readers = {
-            (tag, self.versions[tag]): msgspec.json.Decoder(member).decode for tag, member in types.items()
-        }
+        decoders = {(tag, self.versions[tag]): msgspec.json.Decoder(member) for tag, member in types.items()}
+        self._readers = {shape: decoder.decode for shape, decoder in decoders.items()}
+        self._line_readers = {shape: decoder.decode_lines for shape, decoder in decoders.items()}
 
     def encode(self, message: M) -> tuple[str, int, bytes]:
         """The type, the schema version and the JSON of a message.
@@ -77,6 +77,18 @@ class Codec(Generic[M]):
                 "log.row_unreadable", position=record.position, type=record.type, error=str(error)
             )
             return Unknown(record.type, record.data, damaged=True)
+
+    def can_read(self, records: Iterable[Record]) -> bool:
+        """Whether all of them are of the present shape and can be read: in one go for each type."""
+        lines: dict[tuple[str, int], list[bytes]] = {}
+        for record in records:
+            lines.setdefault((record.type, record.schema_version), []).append(record.data)
+        try:
+            return all(
+                len(self._line_readers[shape](b"\n".join(some))) == len(some) for shape, some in lines.items()
+            )
+        except (KeyError, msgspec.MsgspecError, UnicodeError):
+            return False
 
     def _lift(self, record: Record) -> M | Unknown:
         current = self.versions.get(record.type, 0)
@@ -117,19 +129,28 @@ def facts(records: Iterable[Record]) -> list[Fact]:
 
 
 def facts_at_last(records: Sequence[Record]) -> list[Fact]:
-    """The same, for who asks only what they all came to: an event that is overtaken is not read, and None.
+    """The same, for who asks only what they all came to: an event that is overtaken is None.
 
     In a job's stream the next phase overtakes a phase, and any event the lines of a log: nearly half of all.
+    Where one of those cannot be read all are told, for that is something to know.
     """
+    overtaken = {record.position: record for record in _overtaken(records)}
+    if not EVENTS.can_read(overtaken.values()):
+        return facts(records)
+    decode = EVENTS.decode
+    return [
+        Fact(record, None if record.kind != "event" or record.position in overtaken else decode(record))
+        for record in records
+    ]
+
+
+def _overtaken(records: Sequence[Record]) -> Iterator[Record]:
     following: dict[str, str] = {}
-    told = []
     for record in reversed(records):
         next_type = following.get(record.stream)
-        overtaken = next_type is not None and (record.type == LOG or record.type == next_type == PHASE)
+        if next_type is not None and (record.type == LOG or record.type == next_type == PHASE):
+            yield record
         following[record.stream] = record.type
-        told.append(Fact(record, None if overtaken or record.kind != "event" else EVENTS.decode(record)))
-    told.reverse()
-    return told
 
 
 def decode_command(record: Record) -> Command | Unknown:
