@@ -1,6 +1,8 @@
 """What an error of SQLite's means for the log."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Final
 
 from umd.errors import Conflict, LogCorrupt, LogError, LogFailed, Overloaded, StorageFull
@@ -29,7 +31,16 @@ def refusal(error: sqlite3.Error) -> LogError | Overloaded:
     return LogFailed(f"The event log could not be written: {error}")
 
 
-def unreadable(error: Exception, position: int) -> LogError:
+@contextmanager
+def read_from(position: int) -> Iterator[None]:
+    """Raise as `LogError` what comes of reading the log from this position on, where it cannot be read."""
+    try:
+        yield
+    except UNREADABLE as error:
+        raise _unreadable(error, position) from error
+
+
+def _unreadable(error: Exception, position: int) -> LogError:
     """Why the log cannot be read. An error without a code, or of Unicode, is text that is no UTF-8."""
     code = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_CORRUPT) & 0xFF
     if isinstance(error, (sqlite3.Error, UnicodeError)) and code in (

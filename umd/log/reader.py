@@ -14,7 +14,7 @@ from umd.clock import Micros
 from umd.errors import LogCorrupt, LogError
 from umd.log import Record, RowKind, mark
 from umd.log.database import SCHEMA_VERSION, migrations
-from umd.log.failures import UNREADABLE, unreadable
+from umd.log.failures import read_from
 from umd.log.kept import base_lost
 from umd.log.ledger import POSITION_MAX, Ledger
 from umd.log.shelf import FLOOR, HEADS, PARTS, PARTS_AT_ONCE, SNAPSHOTS_SCHEMA, floor, heads
@@ -190,10 +190,8 @@ class LogReader:
         return [Record(*row) for row in self._fetch(query, {**wanted.values(limit), "after": after}, after)]
 
     def _fetch(self, query: str, values: dict[str, object], after: int = 0) -> list[tuple[Any, ...]]:
-        try:
+        with read_from(after + 1):
             return self._connection.execute(query, values).fetchall()
-        except UNREADABLE as error:
-            raise unreadable(error, after + 1) from error
 
 
 @contextmanager
@@ -206,10 +204,8 @@ def opened(place: Path) -> Iterator[LogReader]:
     if not database.exists():
         raise LogError(f"There is no event log at {database}.")
     high_water = marked(place)
-    try:
+    with read_from(1):
         connection = _connected(database)
-    except UNREADABLE as error:
-        raise unreadable(error, 1) from error
     with closing(connection):
         yield LogReader(connection, high_water)
 

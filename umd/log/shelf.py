@@ -18,7 +18,7 @@ from umd.errors import LogCorrupt, StorageFull
 from umd.log import Record, gil
 from umd.log.ballast import Ballast
 from umd.log.database import Reading
-from umd.log.failures import UNREADABLE, refusal, unreadable
+from umd.log.failures import read_from, refusal
 from umd.log.kept import KeptLog
 from umd.log.snapshot import Part, Snapshot
 
@@ -193,11 +193,8 @@ class ShelvedLog(KeptLog):
         return [Record(*row) for row in rows]
 
     async def _rows(self, query: str, after: int = 0, until: int = 0, **values: object) -> Iterable[Any]:
-        try:
-            with gil.shared():
-                return await self._reading.execute_fetchall(query, {"after": after, "until": until, **values})
-        except UNREADABLE as error:
-            raise unreadable(error, after + 1) from error
+        with read_from(after + 1), gil.shared():
+            return await self._reading.execute_fetchall(query, {"after": after, "until": until, **values})
 
     async def _write_rows(
         self, statement: str, values: Sequence[object] | dict[str, object] = (), *, reserve: bool = True

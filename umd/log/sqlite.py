@@ -13,7 +13,7 @@ from umd.errors import LogCorrupt, LogError, LogLocked
 from umd.log import Record, ballast, chain, database, lock, mark
 from umd.log.ballast import Ballast
 from umd.log.codec import facts_at_last
-from umd.log.failures import UNREADABLE, unreadable
+from umd.log.failures import read_from
 from umd.log.ledger import POSITION_MAX
 from umd.log.shelf import SNAPSHOTS_SCHEMA, ShelvedLog
 from umd.log.snapshot import Snapshot
@@ -105,7 +105,7 @@ class SqliteLog(ShelvedLog):
                 return
 
     async def _open(self) -> None:
-        try:
+        with read_from(1):
             _make(self._directory)
             if not self._locked:
                 self._take_lock()
@@ -116,8 +116,6 @@ class SqliteLog(ShelvedLog):
             self._reading = self._reader.enter_context(database.reading_here(self._database))
             self._schema = await database.check_schema(self._reading, self._database)
             [[last]] = await self._reading.execute_fetchall(LAST)
-        except UNREADABLE as error:
-            raise unreadable(error, 1) from error
         if self._schema >= SNAPSHOTS_SCHEMA:
             self._floor = await self._read_floor()
         self._verified_from = max(self._floor, last - self._verified_at_start_rows)
@@ -240,11 +238,8 @@ class SqliteLog(ShelvedLog):
 
     async def _begin_writing(self) -> None:
         """The log is whole: migrate it, take it over, and keep it from now on."""
-        await self._reader.aclose()
-        try:
+        with read_from(1):
             self._writing = await self._held.enter_async_context(database.writing(self._database))
-        except UNREADABLE as error:
-            raise unreadable(error, 1) from error
         await self._read_beside()
         epochs = list(await self._write_rows(TAKE_OVER))
         if len(epochs) != 1:
@@ -258,10 +253,8 @@ class SqliteLog(ShelvedLog):
     async def _read_beside(self) -> None:
         """From now on others are to be served meanwhile: read in another thread."""
         await self._reader.aclose()
-        try:
+        with read_from(1):
             self._reading = await self._reader.enter_async_context(database.reading(self._database))
-        except UNREADABLE as error:
-            raise unreadable(error, 1) from error
 
     def _keep(self, work: Coroutine[Any, Any, None], name: str) -> None:
         self._reader.push_async_callback(_cancel, asyncio.create_task(work, name=name))
