@@ -19,18 +19,26 @@ async def test_a_wait_is_ended_in_time() -> None:
 
 
 async def test_what_comes_in_time_is_waited_for() -> None:
+    here = asyncio.Event()
+    asyncio.get_running_loop().call_soon(here.set)
+
     async with awake(5):
-        await asyncio.sleep(0.01)
-    await asyncio.sleep(0)
+        await here.wait()
+
+    assert here.is_set()
 
 
 async def test_a_process_that_was_stopped_has_time_left() -> None:
     """Whoever holds the loop stops it as well as a signal would."""
+    began = asyncio.get_running_loop().time()
+
     async with awake(1):
         for _ in range(LOOKS // 2):
-            time.sleep(0.5)  # noqa: ASYNC251
+            time.sleep(0.5)  # noqa: ASYNC251  # is what is tried
             await asyncio.sleep(0)
             await asyncio.sleep(0)
+
+    assert asyncio.get_running_loop().time() - began > 2
 
 
 async def test_a_cancelled_wait_is_cancelled() -> None:

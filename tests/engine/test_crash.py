@@ -5,6 +5,7 @@ import os
 import signal
 import socket
 import sys
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -127,6 +128,25 @@ async def test_a_child_whose_zygote_died_before_it_told_of_it_leaves_no_way_out_
         await rig.engine.stop()
 
         assert rig.egress.passages == 0
+
+
+async def test_a_service_that_is_stopped_while_its_zygote_warms_up_goes_on(
+    site: Site, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a signal, or by a platform that freezes it: this process does nothing for too long."""
+    monkeypatch.setattr("umd.engine.link.READY_SEC_MAX", 5.0)
+    rig = Rig(site, tmp_path, "fork")
+    try:
+        await rig.engine.start()
+        time.sleep(6)  # noqa: ASYNC251  # is what is tried
+        await rig.engine.warm()
+        run = await rig.download("/media/small/stopped.mp4")
+    finally:
+        await rig.engine.stop()
+        await rig.egress.stop()
+
+    assert run.finished.fault is None
+    assert rig.noticed("zygote_lost") == []
 
 
 async def test_a_zygote_that_does_not_answer_is_replaced(
