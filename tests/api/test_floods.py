@@ -52,7 +52,7 @@ async def health_p99_sec(world: StreamWorld, count: int) -> float:
 async def test_t16_slow_clients_and_streams_leave_the_health_well() -> None:
     async with stream_world() as world, crowd(world.port, 200, SLOW), crowd(world.port, 200, FOLLOW):
         await until(lambda: world.hub.subscribers == 200)
-        assert await health_p99_sec(world, 100) < HEALTH_P99_SEC
+        assert await health_p99_sec(world, 500) < HEALTH_P99_SEC
 
 
 @pytest.mark.soak
