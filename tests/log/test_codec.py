@@ -2,7 +2,7 @@ from typing import Any, get_args
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from structlog.testing import capture_logs
 
@@ -126,3 +126,26 @@ def test_a_field_of_a_newer_release_is_passed_over() -> None:
     data = b'{"type":"job.started","attempt":1,"ytdlp_version":"2026.10.26","mood":"good"}'
 
     assert EVENTS.decode(stored("job.started", 1, data)) == JobStarted(1, "2026.10.26")
+
+
+PURR = b'{"type":"cat.purred"}'
+ROWS = [
+    stored("cat.fed", 3, b'{"type":"cat.fed","meal":"fish","grams":90}'),
+    stored("cat.fed", 1, b'{"type":"cat.fed","food":"fish","grams":"90"}'),
+    stored("cat.fed", 9, b"{}"),
+    stored("cat.purred", 1, PURR),
+    stored("cat.purred", 1, b'{"type":"cat.fed","meal":"fish","grams":90}'),
+    stored("cat.purred", 1, PURR + b"\n" + PURR),
+    stored("cat.purred", 1, b'{"type":\n"cat.purred"}'),
+    stored("cat.purred", 1, b""),
+    stored("cat.purred", 1, b"\xff"),
+    stored("dog.barked", 1, b"{}"),
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.lists(st.sampled_from(ROWS), max_size=6))
+@example([ROWS[5], ROWS[7]])  # three lines, of which one is blank
+def test_what_is_read_at_once_is_what_each_row_says(records: list[Record]) -> None:
+    with capture_logs():
+        assert CATS.decode_all(records) == [CATS.decode(record) for record in records]

@@ -78,17 +78,24 @@ class Codec(Generic[M]):
             )
             return Unknown(record.type, record.data, damaged=True)
 
-    def can_read(self, records: Iterable[Record]) -> bool:
-        """Whether all of them are of the present shape and can be read: in one go for each type."""
+    def decode_all(self, records: Sequence[Record]) -> list[M | Unknown]:
+        """What some rows say: in one go for each type, where all can be read and are of the present shape."""
         lines: dict[tuple[str, int], list[bytes]] = {}
         for record in records:
             lines.setdefault((record.type, record.schema_version), []).append(record.data)
         try:
-            return all(
-                len(self._line_readers[shape](b"\n".join(some))) == len(some) for shape, some in lines.items()
-            )
-        except (KeyError, msgspec.MsgspecError, UnicodeError):
-            return False
+            following = {shape: iter(self._decode_lines(shape, some)) for shape, some in lines.items()}
+        except (KeyError, ValueError, msgspec.MsgspecError):
+            return [self.decode(record) for record in records]
+        return [next(following[record.type, record.schema_version]) for record in records]
+
+    def _decode_lines(self, shape: tuple[str, int], some: Sequence[bytes]) -> list[M]:
+        """Raises `KeyError` for another shape than the present, `ValueError` where a row is not one line."""
+        lines = b"\n".join(some)
+        messages = self._line_readers[shape](lines)
+        if not len(messages) == len(some) == lines.count(b"\n") + 1:
+            raise ValueError(shape)
+        return messages
 
     def _lift(self, record: Record) -> M | Unknown:
         current = self.versions.get(record.type, 0)
@@ -122,25 +129,24 @@ def entries(command: Command, events: Iterable[Event]) -> tuple[Entry, ...]:
     )
 
 
-def facts(records: Iterable[Record]) -> list[Fact]:
+def facts(records: Sequence[Record]) -> list[Fact]:
     """Rows together with what they say, as the followers want them."""
-    decode = EVENTS.decode
-    return [Fact(record, decode(record) if record.kind == "event" else None) for record in records]
+    said = iter(EVENTS.decode_all([record for record in records if record.kind == "event"]))
+    return [Fact(record, next(said) if record.kind == "event" else None) for record in records]
 
 
 def facts_at_last(records: Sequence[Record]) -> list[Fact]:
     """The same, for who asks only what they all came to: an event that is overtaken is None.
 
     In a job's stream the next phase overtakes a phase, and any event the lines of a log: nearly half of all.
-    Where one of those cannot be read all are told, for that is something to know.
+    What cannot be read is told, for it freezes its stream.
     """
-    overtaken = {record.position: record for record in _overtaken(records)}
-    if not EVENTS.can_read(overtaken.values()):
-        return facts(records)
-    decode = EVENTS.decode
+    passed = {record.position for record in _overtaken(records)}
     return [
-        Fact(record, None if record.kind != "event" or record.position in overtaken else decode(record))
-        for record in records
+        Fact(fact.record, None)
+        if fact.record.position in passed and type(fact.event) is not Unknown
+        else fact
+        for fact in facts(records)
     ]
 
 

@@ -194,7 +194,7 @@ class GroupCommitLog(ABC):
             try:
                 self._ledger.admit(records, verify=records[-1].position > self._verified_from)
             finally:
-                self._tell(facts(record for record in records if record.position <= self.head))
+                self._tell(facts([record for record in records if record.position <= self.head]))
 
     async def _write(self) -> None:
         """The writer's life: batch after batch, until the log is to stop and nothing waits."""

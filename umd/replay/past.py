@@ -30,7 +30,7 @@ class Past:
         """Go on by the rows of a stream, up to a position."""
         after = 0
         while records := await log.read(after, PAGE_ROWS, stream=stream):
-            self.apply(facts(record for record in records if record.position <= position))
+            self.apply(facts([record for record in records if record.position <= position]))
             after = records[-1].position
             if after >= position or len(records) < PAGE_ROWS:
                 return
