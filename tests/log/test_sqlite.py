@@ -158,20 +158,52 @@ async def test_a_log_of_another_process_is_locked_out(disk: SqliteWorld) -> None
     await SqliteWorld(disk.directory).open()
 
 
-async def test_a_log_whose_lock_was_taken_away_is_fenced(disk: SqliteWorld) -> None:
+@pytest.mark.parametrize("appends", [0, 1])
+async def test_a_log_whose_lock_was_taken_away_is_fenced(disk: SqliteWorld, appends: int) -> None:
     failures: list[LogFailed] = []
     late = await disk.open(on_failure=failures.append)
-    await append(late)
+    for number in range(appends):
+        await append(late, f"job-{number}")
     (disk.directory / "log.lock").unlink()
-    other = SqliteWorld(disk.directory)
-    await other.open()
+    acked = said_by("-m", "tests.log.acked", str(disk.directory), "1").splitlines()
 
     with pytest.raises(LogFailed, match="taken"):
-        await append(late, "job-2")
+        await append(late, "late")
 
     assert len(failures) == 1
-    assert await append(other.log, "job-2") == Appended(3, 4)
-    await other.close()
+    assert len(acked) == 5
+    assert look_from_outside(disk, "SELECT count(*) FROM log") == 2 * (appends + len(acked))
+
+
+@pytest.mark.parametrize("opened", ["for the first time", "again"])
+async def test_who_looks_at_an_open_log_takes_nothing_away(disk: SqliteWorld, opened: str) -> None:
+    """The last connection to a database removes its write-ahead log, and another process must not be it."""
+    log = await disk.open()
+    if opened == "again":
+        log = await disk.open()
+    await append(log, "job-1")
+    assert look_from_outside(disk, "SELECT count(*) FROM log") == 2
+
+    await append(log, "job-2")
+
+    assert look_from_outside(disk, "SELECT count(*) FROM log") == 4
+
+
+def look_from_outside(disk: SqliteWorld, query: str) -> int:
+    """What another process is told, one that opens the database as if it might write."""
+    program = (
+        "import contextlib, sqlite3, sys\n"
+        "with contextlib.closing(sqlite3.connect(sys.argv[1])) as connection:\n"
+        "    [[value]] = connection.execute(sys.argv[2])\n"
+        "print(value)"
+    )
+    return int(said_by("-c", program, str(disk.directory / "log.sqlite3"), query))
+
+
+def said_by(*arguments: str) -> bytes:
+    """What another Python process wrote until its end."""
+    command = [sys.executable, *arguments]
+    return subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, check=True, timeout=60).stdout
 
 
 async def test_a_log_stands_by_until_the_other_one_ends(disk: SqliteWorld) -> None:

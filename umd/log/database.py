@@ -10,7 +10,7 @@ import asyncio
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Iterable, Iterator, Mapping
-from contextlib import asynccontextmanager, closing, contextmanager
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final, Protocol
@@ -72,13 +72,24 @@ async def writing(path: Path) -> AsyncIterator[aiosqlite.Connection]:
 
     Raises `LogError` where the database is of a newer release, or cannot have a write-ahead log.
     """
-    os.close(os.open(path, os.O_RDWR | os.O_CREAT, 0o600))  # SQLite gives the WAL the same mode
+    _make(path)
     async with aiosqlite.connect(path, isolation_level=None, cached_statements=4) as connection:
         await connection.executescript(PRAGMAS)
         if await _value(connection, JOURNAL_MODE) != "wal":
             raise LogError(f"The volume of {path} does not allow a write-ahead log.")
         await _migrate(connection, path)
         yield connection
+
+
+def _make(path: Path) -> None:
+    """Make the file, for its owner alone; SQLite gives the WAL the same mode. Where it is, it is not opened.
+
+    To close any descriptor of a file ends all of the process's POSIX locks on it, those of open connections
+    too. Without them another process that looks at the log and leaves is the last to leave, as far as SQLite
+    can tell, and takes the WAL away from under this one (https://www.sqlite.org/howtocorrupt.html, 2.2).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
 
 
 @asynccontextmanager
