@@ -17,6 +17,7 @@ Micros: TypeAlias = int
 SECOND: Micros = 1_000_000
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MICROSECOND = timedelta(microseconds=1)
 
 _CROCKFORD = bytes.maketrans(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", b"0123456789abcdefghjkmnpqrstvwxyz")
 
@@ -57,4 +58,4 @@ def instant(at: Micros) -> datetime:
 
 def micros(at: datetime) -> Micros:
     """The same instant in microseconds."""
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    return (at - _EPOCH) // _MICROSECOND

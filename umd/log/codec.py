@@ -48,9 +48,9 @@ class Codec(Generic[M]):
         types: dict[str, type[M]] = {_tag(member): member for member in _members(vocabulary)}
         self.versions: Final = {tag: 1 + sum(tag == name for name, _ in upcasts) for tag in types}
         self._upcasts = upcasts
-        decoders = {(tag, self.versions[tag]): msgspec.json.Decoder(member) for tag, member in types.items()}
-        self._readers = {shape: decoder.decode for shape, decoder in decoders.items()}
-        self._line_readers = {shape: decoder.decode_lines for shape, decoder in decoders.items()}
+        self._readers = {
+            (tag, self.versions[tag]): msgspec.json.Decoder(member).decode for tag, member in types.items()
+        }
 
     def encode(self, message: M) -> tuple[str, int, bytes]:
         """The type, the schema version and the JSON of a message.
@@ -79,23 +79,11 @@ class Codec(Generic[M]):
             return Unknown(record.type, record.data, damaged=True)
 
     def decode_all(self, records: Sequence[Record]) -> list[M | Unknown]:
-        """What some rows say: in one go for each type, where all can be read and are of the present shape."""
-        lines: dict[tuple[str, int], list[bytes]] = {}
-        for record in records:
-            lines.setdefault((record.type, record.schema_version), []).append(record.data)
+        """What some rows say: the quick way, where all can be read and are of the present shape."""
         try:
-            following = {shape: iter(self._decode_lines(shape, some)) for shape, some in lines.items()}
-        except (KeyError, ValueError, msgspec.MsgspecError):
+            return [self._readers[record.type, record.schema_version](record.data) for record in records]
+        except Exception:  # noqa: BLE001  # `decode` looks at each, and says what is wrong with it
             return [self.decode(record) for record in records]
-        return [next(following[record.type, record.schema_version]) for record in records]
-
-    def _decode_lines(self, shape: tuple[str, int], some: Sequence[bytes]) -> list[M]:
-        """Raises `KeyError` for another shape than the present, `ValueError` where a row is not one line."""
-        lines = b"\n".join(some)
-        messages = self._line_readers[shape](lines)
-        if not len(messages) == len(some) == lines.count(b"\n") + 1:
-            raise ValueError(shape)
-        return messages
 
     def _lift(self, record: Record) -> M | Unknown:
         current = self.versions.get(record.type, 0)
@@ -129,24 +117,23 @@ def entries(command: Command, events: Iterable[Event]) -> tuple[Entry, ...]:
     )
 
 
-def facts(records: Sequence[Record]) -> list[Fact]:
+def facts(records: Iterable[Record]) -> list[Fact]:
     """Rows together with what they say, as the followers want them."""
-    said = iter(EVENTS.decode_all([record for record in records if record.kind == "event"]))
-    return [Fact(record, next(said) if record.kind == "event" else None) for record in records]
+    decode = EVENTS.decode
+    return [Fact(record, decode(record) if record.kind == "event" else None) for record in records]
 
 
 def facts_at_last(records: Sequence[Record]) -> list[Fact]:
-    """The same, for who asks only what they all came to: an event that is overtaken is None.
+    """The same of events' rows, for who asks only what they all came to: an event that is overtaken is None.
 
     In a job's stream the next phase overtakes a phase, and any event the lines of a log: nearly half of all.
     What cannot be read is told, for it freezes its stream.
     """
+    said = EVENTS.decode_all(records)
     passed = {record.position for record in _overtaken(records)}
     return [
-        Fact(fact.record, None)
-        if fact.record.position in passed and type(fact.event) is not Unknown
-        else fact
-        for fact in facts(records)
+        Fact(record, None if record.position in passed and type(event) is not Unknown else event)
+        for record, event in zip(records, said, strict=True)
     ]
 
 

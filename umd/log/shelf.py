@@ -184,11 +184,6 @@ class ShelvedLog(KeptLog):
 
     async def _read(self, after: int, until: int, limit: int, stream: str | None) -> list[Record]:
         query = SELECT if stream is None else SELECT_STREAM
-        return await self._select(query, after, until, limit, stream)
-
-    async def _select(
-        self, query: str, after: int, until: int, limit: int, stream: str | None = None
-    ) -> list[Record]:
         rows = await self._rows(query, after, until, limit=limit, stream=stream)
         return [Record(*row) for row in rows]
 

@@ -30,7 +30,7 @@ GUARDED_ROW: Final = "(?, CASE WHEN (SELECT epoch FROM writer) = ? THEN ? END, ?
 TAKE_OVER: Final = "UPDATE writer SET epoch = epoch + 1 RETURNING epoch"
 LAST: Final = "SELECT coalesce(max(position), 0) FROM log"
 SELECT_EVENTS: Final = """
-SELECT position, stream, version, kind, type, schema_version, at, correlation, NULL, data, x''
+SELECT position, stream, version, type, schema_version, at, correlation, data
 FROM log WHERE position > :after AND position <= :until AND kind = 'event' ORDER BY position LIMIT :limit
 """
 """What a fold asks of events: neither their causes nor their hashes, which take a sixth of the time."""
@@ -213,12 +213,20 @@ class SqliteLog(ShelvedLog):
     async def _fold_older(self, page_rows: int, until: int) -> None:
         """Fold the rows that are verified later: their events only, for a command's row changes nothing."""
         try:
-            while records := await self._select(SELECT_EVENTS, self._folded, until, page_rows):
+            while records := await self._read_events(self._folded, until, page_rows):
                 self._ledger.trust(records)
                 self._tell(facts_at_last(records))
                 self._folded = records[-1].position
         finally:
             await self._stand_at(until)
+
+    async def _read_events(self, after: int, until: int, limit: int) -> list[Record]:
+        """As `_read`, but neither causes nor hashes."""
+        rows = await self._rows(SELECT_EVENTS, after, until, limit=limit)
+        return [
+            Record(position, stream, version, "event", name, shape, at, correlation, None, data, b"")
+            for position, stream, version, name, shape, at, correlation, data in rows
+        ]
 
     async def _stand_at(self, until: int) -> None:
         """Go on behind the last row that was read without being verified."""

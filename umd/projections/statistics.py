@@ -96,8 +96,9 @@ class Statistics:
 
     def apply(self, facts: Sequence[Fact]) -> None:
         """Follow the log."""
-        types = [fact.record.type for fact in facts if fact.record.kind == "event"]
-        self.events.update([name if name in EVENT_TYPES else OTHER for name in types])
+        types = Counter([fact.record.type for fact in facts if fact.record.kind == "event"])
+        for name, count in types.items():
+            self.events[name if name in EVENT_TYPES else OTHER] += count
         for fact in facts:
             handler = self._handlers.get(type(fact.event))
             if handler is not None:
