@@ -19,7 +19,7 @@ WARM_SHARE = 0.8
 """The other deaths come while the workers still warm up."""
 JOBS_EACH = 4
 LOAD_SEC_MAX = 0.8
-"""What a start takes at most, where nothing else is to do: the best of a campaign is held to it."""
+"""So long, at most, a cycle goes on before somebody dies."""
 
 TARGETS = ("service", "service", "zygote", "child", "group", "polite")
 
