@@ -57,3 +57,9 @@ def test_a_program_that_crashes_counts_as_missing(tmp_path: Path, monkeypatch: p
 
     assert (tools.ffmpeg, tools.ffmpeg_version, tools.ffprobe_version) == (None, None, "7")
     assert not (tmp_path / "bin" / "ffmpeg").is_symlink()
+
+
+def test_a_program_is_told_no_secret(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("UMD_COOKIE_KEY", "a secret")
+
+    assert ffmpeg.ask("env") == f"PATH={os.environ['PATH']}\n"

@@ -1,32 +1,20 @@
 """What yt-dlp and ffmpeg of this installation can do, for the health of the service."""
 
 import shutil
-import subprocess
 import sys
 from importlib.metadata import distributions
 from pathlib import Path
 
+from umd.engine.ffmpeg import ask
+
 ENCODERS = ("aac", "libmp3lame", "libopus", "libvorbis", "flac")
 """What the audio formats of a request need; containers and video are copied."""
-
-ANSWER_SEC_MAX = 10.0
 
 
 def encoders_missing(ffmpeg: str) -> tuple[str, ...]:
     """Which of `ENCODERS` this ffmpeg lacks. Blocks; all of them where it does not answer."""
-    try:
-        done = subprocess.run(
-            [ffmpeg, "-hide_banner", "-encoders"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            timeout=ANSWER_SEC_MAX,
-            stdin=subprocess.DEVNULL,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return ENCODERS
-    known = {words[1] for line in done.stdout.splitlines() if len(words := line.split()) > 1}
+    told = ask(ffmpeg, "-hide_banner", "-encoders") or ""
+    known = {words[1] for line in told.splitlines() if len(words := line.split()) > 1}
     return tuple(name for name in ENCODERS if name not in known)
 
 

@@ -11,11 +11,12 @@ import os
 import re
 import shutil
 import subprocess
+from importlib.resources import files
 from pathlib import Path
 
 import msgspec
 
-VERSION_SEC_MAX = 10.0
+ANSWER_SEC_MAX = 10.0
 """An executable that does not say its version in this time counts as missing."""
 
 _VERSION = re.compile(r"\w+ version (\S+)")
@@ -61,8 +62,10 @@ def _absolute(path: str | None) -> str | None:
 
 
 def _from_imageio() -> str | None:
-    with contextlib.suppress(ImportError, RuntimeError):
-        return str(importlib.import_module("imageio_ffmpeg").get_ffmpeg_exe())
+    # Its own function for this runs the program, and gives it all of the service's environment.
+    with contextlib.suppress(ImportError):
+        found = files("imageio_ffmpeg.binaries").iterdir()
+        return next((str(file) for file in found if file.name.startswith("ffmpeg-")), None)
     return None
 
 
@@ -73,23 +76,33 @@ def _from_shaka() -> str | None:
     return None
 
 
-def _version(program: str | None) -> str | None:
-    """What the program says of itself; None where it does not run (some static builds crash at once)."""
-    if program is None:
-        return None
+def ask(program: str, *arguments: str) -> str | None:
+    """What a program answers; None where it does not run, or not in time. Blocks.
+
+    It has nothing of the service's environment but the path: there are secrets in it.
+    """
     try:
         done = subprocess.run(
-            [program, "-version"],
+            [program, *arguments],
             capture_output=True,
             text=True,
             errors="replace",
-            timeout=VERSION_SEC_MAX,
+            timeout=ANSWER_SEC_MAX,
             stdin=subprocess.DEVNULL,
+            env={"PATH": os.environ.get("PATH", os.defpath)},
             check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    found = _VERSION.match(done.stdout)
+    return done.stdout
+
+
+def _version(program: str | None) -> str | None:
+    """What the program says of itself; None where it does not run (some static builds crash at once)."""
+    told = ask(program, "-version") if program else None
+    if told is None:
+        return None
+    found = _VERSION.match(told)
     return found[1] if found else "unknown"
 
 
