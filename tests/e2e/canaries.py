@@ -48,6 +48,9 @@ NEVER = (KEY, COOKIE, PASSWORD, *(secret.removeprefix("whsec_") for secret in (W
 GIVEN_MAX = 100
 """The links and tokens that are looked for: the newest."""
 
+SERVE = ["-m", "umd", "serve"]
+"""The arguments of the service's own process."""
+
 EVERY = (*NEVER, *COOKIES, *(text.removeprefix("whsec_") for text in SETTINGS.values()))
 
 _SIGNATURE = re.compile(rb"signature=([0-9a-f]{64})")
@@ -106,10 +109,13 @@ class Canaries:
     def look_at_processes(self, processes: Iterable[psutil.Process]) -> None:
         for process in processes:
             try:
-                name, words = process.name(), f"{process.cmdline()} {process.environ()}"
+                command = process.cmdline()
+                if command[1:4] == SERVE:  # forked, and nothing is executed yet: it is the service's image
+                    continue
+                words = f"{command} {process.environ()}"
             except psutil.Error:
                 continue
-            self._look(f"the process {name}", words.encode(), self._everything())
+            self._look(f"the process {command[:4]}", words.encode(), self._everything())
 
     def take(self) -> dict[str, set[str]]:
         """What was found since the last time."""

@@ -15,7 +15,7 @@ import aiohttp
 import msgspec
 import psutil
 
-from tests.e2e.canaries import HEADERS, JAR, JOB_SECRET, PASSWORD, SETTINGS, Canaries
+from tests.e2e.canaries import HEADERS, JAR, JOB_SECRET, PASSWORD, SERVE, SETTINGS, Canaries
 from tests.site import PLUGINS
 from umd.settings import SECRETS
 
@@ -120,9 +120,7 @@ class Service:
         self._process = await asyncio.create_subprocess_exec(
             *self.tracer,
             sys.executable,
-            "-m",
-            "umd",
-            "serve",
+            *SERVE,
             *arguments,
             cwd=ROOT,
             env={**kept, **settings},
