@@ -48,10 +48,10 @@ NEVER = (KEY, COOKIE, PASSWORD, *(secret.removeprefix("whsec_") for secret in (W
 GIVEN_MAX = 100
 """The links and tokens that are looked for: the newest."""
 
+EVERY = (*NEVER, *COOKIES, *(text.removeprefix("whsec_") for text in SETTINGS.values()))
+
 SERVE = ["-m", "umd", "serve"]
 """The arguments of the service's own process."""
-
-EVERY = (*NEVER, *COOKIES, *(text.removeprefix("whsec_") for text in SETTINGS.values()))
 
 _SIGNATURE = re.compile(rb"signature=([0-9a-f]{64})")
 

@@ -5,7 +5,7 @@ import sqlite3
 import sys
 import zlib
 from asyncio.subprocess import PIPE
-from contextlib import closing, suppress
+from contextlib import closing
 from pathlib import Path
 
 import aiohttp
@@ -82,22 +82,6 @@ async def test_a_probe_tells_its_caller_the_address_and_no_other_secret(tmp_path
         service.canaries.plant(TOKEN, stored=True)  # only now: the address is the caller's own
 
     assert TOKEN in str(told)
-
-
-async def test_no_program_that_a_start_runs_is_told_a_secret(tmp_path: Path) -> None:
-    service = Service(tmp_path)
-    await service.launch()
-    warm = asyncio.create_task(service.warm())
-    names: set[str] = set()
-    while not warm.done():
-        for process in service.processes():
-            with suppress(psutil.NoSuchProcess):
-                names.add(process.name())
-        await asyncio.sleep(0)
-
-    assert await service.stop() == 0
-    assert any(name.startswith("ffmpeg") for name in names), "it was looked at while it ran"
-    assert service.canaries.take() == {}
 
 
 async def test_a_link_is_known_to_its_client_alone(tmp_path: Path, site: Site) -> None:

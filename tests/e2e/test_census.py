@@ -12,6 +12,7 @@ from urllib.parse import quote
 import pytest
 import pytest_asyncio
 
+from tests.e2e.canaries import EVERY, SETTINGS
 from tests.e2e.service import Json, Service
 from tests.site import Site
 
@@ -35,6 +36,9 @@ OPTIONS = (
     {"download_subtitles": True, "embed_subtitles": True, "embed_thumbnail": True, "embed_chapters": True},
     {"download_sections": ["*0:01-0:03"], "write_thumbnail": True, "write_info_json": True},
 )
+
+STRING_BYTES = 4_096
+"""So much of each text is traced."""
 
 COMMANDS = "$(touch pwned) `touch pwned` ;touch pwned; | touch pwned && --exec touch%20pwned"
 INJECTED: tuple[tuple[str, dict[str, object]], ...] = (
@@ -82,8 +86,8 @@ async def traced(site: Site, tmp_path_factory: pytest.TempPathFactory) -> AsyncI
     trace = folder / "trace"
     service = Service(folder / "data")
     # `-D`: strace is the grandchild, so that what is started here is the service itself.
-    calls = "trace=connect,execve,execveat"
-    service.tracer = (str(STRACE), "-D", "-f", "-qq", "--seccomp-bpf", "-e", calls, "-o", str(trace))
+    calls = ("-e", "trace=connect,execve,execveat", "-v", f"-s{STRING_BYTES}")
+    service.tracer = (str(STRACE), "-D", "-f", "-qq", "--seccomp-bpf", *calls, "-o", str(trace))
     await service.start()
     try:
         level = (await service.logged("engine.sandbox"))["detail"]
@@ -121,6 +125,14 @@ async def test_t9_nothing_is_executed_but_python_ffmpeg_and_the_runtime_for_java
     assert {name for name in programs if not PROGRAMS.fullmatch(name)} <= WARMING
     assert {"ffmpeg", "ffprobe"} <= programs
     assert list(traced.folder.rglob("pwned")) == []
+
+
+async def test_no_program_is_told_a_secret(traced: Traced) -> None:
+    """Neither on its command line nor in its environment, however short it runs."""
+    service, *others = [line for line in traced.text.splitlines() if _EXECUTED.search(line)]
+
+    assert all(secret in service for secret in SETTINGS.values()), "environments are shown whole"
+    assert [line for line in others if any(secret in line for secret in EVERY)] == []
 
 
 def connections(trace: str) -> dict[int, set[tuple[str, int]]]:
