@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 
 ANSWER_SEC_MAX = 10.0
-"""An executable that does not say its version in this time counts as missing."""
+"""An executable that does not answer in this time counts as missing."""
 
 _VERSION = re.compile(r"\w+ version (\S+)")
 

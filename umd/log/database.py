@@ -82,7 +82,7 @@ async def writing(path: Path) -> AsyncIterator[aiosqlite.Connection]:
 
 
 def _make(path: Path) -> None:
-    """Make the file, for its owner alone; SQLite gives the WAL the same mode. Where it is, it is not opened.
+    """Make the file, for its owner alone: SQLite gives the WAL the same mode. One that exists is not opened.
 
     To close any descriptor of a file ends all of the process's POSIX locks on it, those of open connections
     too. Without them another process that looks at the log and leaves is the last to leave, as far as SQLite

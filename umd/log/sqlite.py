@@ -224,8 +224,8 @@ class SqliteLog(ShelvedLog):
         """As `_read`, but neither causes nor hashes."""
         rows = await self._rows(SELECT_EVENTS, after, until, limit=limit)
         return [
-            Record(position, stream, version, "event", name, shape, at, correlation, None, data, b"")
-            for position, stream, version, name, shape, at, correlation, data in rows
+            Record(position, stream, version, "event", tag, schema, at, correlation, None, data, b"")
+            for position, stream, version, tag, schema, at, correlation, data in rows
         ]
 
     async def _stand_at(self, until: int) -> None:

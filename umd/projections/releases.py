@@ -60,6 +60,7 @@ class Releases:
                 self.answered = fact.record.correlation or self.answered
                 if isinstance(fact.event, EngineEvent):
                     self._evolve(fact.event)
+            # By type, as in `umd.projections.archive`.
             elif type(fact.event) is JobCompleted or type(fact.event) is JobFailed:
                 self._judge(fact.record.stream, fact.event)
 
